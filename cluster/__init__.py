@@ -1,0 +1,1 @@
+"""Where bundles run: backends and the profiles of clusters."""

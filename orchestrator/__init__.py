@@ -1,0 +1,1 @@
+"""From a grid to experiments, a plan, bundles and submissions; and the command line."""

@@ -1,0 +1,10 @@
+"""The Parquet results store: what every experiment produced, as pandas frames.
+
+`results.load("runs")` is one row per experiment; `metrics`, `curves`, `samples`, `attempts` and
+`experiments` are the tidy tables beside it. Importing this package is cheap: pandas and pyarrow are
+imported by the first call that needs them.
+"""
+
+from results.load import attempts, curves, experiments, load, metrics, samples
+
+__all__ = ["attempts", "curves", "experiments", "load", "metrics", "samples"]

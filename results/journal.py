@@ -1,0 +1,140 @@
+"""Journals: append-only files, one per writer, that make the state of a workspace quick to read.
+
+They are an index, not the truth: `done.json` decides what is complete. A writer notes a claim before it
+starts and the end after it committed, so the only commits a journal may miss are those of its open
+claims, and a reader can look just there.
+"""
+
+import errno
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from results.files import json_bytes
+from results.layout import Workspace
+from results.records import AttemptRecord, Ending
+
+
+class Journal:
+    """The journal of one writer. Only that writer's process appends to it."""
+
+    def __init__(self, workspace: Workspace, writer: str) -> None:
+        self._path = workspace.journals / f"{writer}.jsonl"
+
+    def claimed(self, stage: str, token: str, time: float) -> None:
+        """Note that attempt `token` is about to start."""
+        self._append({"event": "claimed", "stage": stage, "token": token, "time": time})
+
+    def ended(self, record: AttemptRecord) -> None:
+        """Note how an attempt ended; for `done` and `diverged` call it after `done.json` was published."""
+        self._append({"event": "ended", "stage": record["stage"], "token": record["token"], "record": record})
+
+    def committed(self, stage: str, token: str) -> None:
+        """Note a commit that was found on disk but in no journal."""
+        self._append({"event": "committed", "stage": stage, "token": token})
+
+    def forgotten(self, stage: str) -> None:
+        """Note that the commit of `stage` was taken back: removed as unneeded, or damaged."""
+        self._append({"event": "forgotten", "stage": stage})
+
+    def _append(self, event: dict[str, Any]) -> None:
+        line = json_bytes(event) + b"\n"
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            _write_whole(descriptor, line)
+        finally:
+            os.close(descriptor)
+
+
+@dataclass
+class Index:
+    """What the journals say, folded: which stages are committed, claimed, or ended otherwise.
+
+    `done` maps a stage to its winning attempt, `open` a stage to the attempts claimed and not ended, and
+    `endings` a stage to the endings of its attempts that did not commit, oldest first.
+    """
+
+    workspace: Workspace
+    done: dict[str, str] = field(default_factory=dict)
+    diverged: set[str] = field(default_factory=set)
+    open: dict[str, dict[str, str]] = field(default_factory=dict)
+    endings: dict[str, list[AttemptRecord]] = field(default_factory=dict)
+    _offsets: dict[str, int] = field(default_factory=dict)
+
+    def refresh(self) -> set[str]:
+        """Fold in what was appended since the last call; return the stages that were touched."""
+        touched: set[str] = set()
+        for path in sorted(self.workspace.journals.glob("*.jsonl")):
+            for event in self._new_events(path):
+                self._fold(path.stem, event)
+                touched.add(event["stage"])
+        return touched
+
+    def ending(self, stage: str) -> Ending | None:
+        """How the last attempt at an uncommitted stage ended, or None."""
+        records = self.endings.get(stage)
+        return records[-1]["ending"] if records else None
+
+    def _new_events(self, path: Path) -> Iterator[dict[str, Any]]:
+        start = self._offsets.get(path.name, 0)
+        with open(path, "rb") as stream:
+            stream.seek(start)
+            content = stream.read()
+        complete = content.rfind(b"\n") + 1
+        self._offsets[path.name] = start + complete
+        for line in content[:complete].splitlines():
+            event = _parse(line)
+            if event is not None:
+                yield event
+
+    def _fold(self, writer: str, event: dict[str, Any]) -> None:
+        stage, token = event["stage"], event.get("token", "")
+        match event["event"]:
+            case "claimed":
+                self.open.setdefault(stage, {})[token] = writer
+            case "ended":
+                self._close(stage, token)
+                self._end(stage, token, event["record"])
+            case "committed":
+                self._close(stage, token)
+                self.done[stage] = token
+            case "forgotten":
+                self.done.pop(stage, None)
+                self.diverged.discard(stage)
+
+    def _close(self, stage: str, token: str) -> None:
+        claims = self.open.get(stage)
+        if claims is not None:
+            claims.pop(token, None)
+            if not claims:
+                del self.open[stage]
+
+    def _end(self, stage: str, token: str, record: AttemptRecord) -> None:
+        if record["ending"] in ("done", "diverged"):
+            self.done[stage] = token
+            if record["ending"] == "diverged":
+                self.diverged.add(stage)
+        else:
+            self.endings.setdefault(stage, []).append(record)
+
+
+def _write_whole(descriptor: int, line: bytes) -> None:
+    """Append `line`, or leave the file as it was: a full disk must not glue two events together."""
+    size = os.fstat(descriptor).st_size
+    written = os.write(descriptor, line)
+    if written < len(line):
+        os.ftruncate(descriptor, size)
+        raise OSError(errno.ENOSPC, "the journal could not be written whole")
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    """The event of one line, or None for a line that a crash or a full disk cut short."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) and "stage" in event and "event" in event else None

@@ -1,0 +1,124 @@
+"""The records that workers commit and the store is made of, as plain typed dictionaries.
+
+They are JSON on disk (`done.json`, `attempt.json`, plans), so they carry only strings, numbers, booleans,
+lists and dictionaries; times are seconds since the epoch in UTC.
+"""
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+Outcome = Literal["done", "diverged"]
+Ending = Literal[
+    "done",
+    "diverged",
+    "lost",
+    "preempted",
+    "timeout",
+    "gpu_out_of_memory",
+    "host_out_of_memory",
+    "hung",
+    "bug",
+    "bad_input",
+    "transient",
+    "cancelled",
+    "superseded",
+]
+
+
+class MetricRow(TypedDict):
+    """One figure that a stage produced.
+
+    `task` and `metric` name it; the primary metric of a task appears in `results.load` under the task's
+    own name, others as `task.metric`. `n` counts the items behind the figure, `step` is the optimizer step
+    of the training that was measured (None when it has none).
+    """
+
+    task: str
+    metric: str
+    value: float | None
+    stderr: float | None
+    n: int | None
+    step: int | None
+    unit: str
+    primary: bool
+
+
+class AttemptRecord(TypedDict):
+    """How one attempt at one stage went (`attempt.json`).
+
+    `ended` and `ending` are None while it runs. `seconds` splits its wall time: `compute` (optimizer steps,
+    forward passes, generation), `load`, `save`, `other`.
+    """
+
+    stage: str
+    kind: str
+    token: str
+    number: int
+    supervisor: str
+    host: str
+    process: int
+    process_started: float
+    boot: str
+    backend: str
+    job: str | None
+    started: float
+    ended: float | None
+    ending: Ending | None
+    step: int
+    resumed_from: int | None
+    message: str | None
+    traceback: str | None
+    fingerprint: dict[str, Any]
+    execution: dict[str, Any]
+    seconds: dict[str, float]
+    peak_memory_bytes: int | None
+
+
+class Commit(TypedDict):
+    """`done.json`: names the winning attempt and carries its metric rows, so commit and result are one event."""
+
+    stage: str
+    kind: str
+    attempt: str
+    outcome: Outcome
+    finished: float
+    output_digest: str
+    metrics: list[MetricRow]
+    record: AttemptRecord
+    message: NotRequired[str]
+
+
+class ExperimentRow(TypedDict):
+    """One combination of levels. `stages` maps a pipeline's stage name to an index into the plan's stages."""
+
+    experiment: str
+    name: str
+    levels: list[Any]
+    stages: dict[str, int]
+
+
+class StageRow(TypedDict):
+    """One stage of a plan, light enough to hold a hundred thousand of them.
+
+    `parents` are indices into the plan's stages. `cost` is the expected core- or GPU-seconds.
+    """
+
+    stage: str
+    kind: str
+    parents: list[int]
+    shape: str
+    affinity: str
+    cost: float
+
+
+class PlanRecord(TypedDict):
+    """`plans/<digest>.json`: everything that status, resume and the store need of one planned grid."""
+
+    version: int
+    study: str
+    grid: str
+    scale: str
+    preset: str
+    factors: list[str]
+    experiments: list[ExperimentRow]
+    stages: list[StageRow]
+    shapes: dict[str, dict[str, Any]]

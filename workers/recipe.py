@@ -1,0 +1,71 @@
+"""Recipes: everything that changes what a stage computes, as frozen pydantic models.
+
+A recipe is the hashed part of a stage (see `workers.identity`). What only changes how it happens to run
+(micro-batch, logging, limits, node) is an `Execution` and never enters the hash.
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Settings(BaseModel):
+    """The base of every settings model: unknown keys are errors, instances are immutable."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class Recipe(Settings):
+    """The base of every stage recipe.
+
+    `seed` is the experiment's seed; each use (initialisation, data order, dropout, merge, generation)
+    derives its own from it. `threads` is the number of CPU threads that the stage computes with: it can
+    change the last bits of a sum, so it belongs to the recipe and never to the machine.
+    """
+
+    seed: int = 0
+    threads: int = Field(default=1, ge=1)
+
+
+class Resources(Settings):
+    """What one stage needs of a node. Equal resources make one resource shape."""
+
+    cpus: int = Field(default=1, ge=1)
+    gpus: float = Field(default=0.0, ge=0.0)
+    gpu_memory_gb: float | None = None
+    memory_gb: float = Field(default=2.0, gt=0)
+    hours: float = Field(default=1.0, gt=0)
+    network: bool = False
+
+    @property
+    def shape(self) -> str:
+        """A short readable name, equal for equal resources: `cpu1-mem2g`, `gpu1x40g-cpu8-mem64g`."""
+        memory = f"x{self.gpu_memory_gb:g}g" if self.gpu_memory_gb else ""
+        gpu = f"gpu{self.gpus:g}{memory}-" if self.gpus else ""
+        return f"{gpu}cpu{self.cpus}-mem{self.memory_gb:g}g" + ("-net" if self.network else "")
+
+
+class Execution(Settings):
+    """How a stage is run, outside its identity.
+
+    `micro_batch` divides the recipe's batch (None: as large as fits); `checkpoint_seconds` and
+    `checkpoint_steps` say how often recovery checkpoints are written (steps win when given);
+    `hang_seconds` is how long a step may stand still before the child is killed.
+    """
+
+    micro_batch: int | None = Field(default=None, ge=1)
+    checkpoint_seconds: float = Field(default=300.0, gt=0)
+    checkpoint_steps: int | None = Field(default=None, ge=1)
+    hang_seconds: float = Field(default=1800.0, gt=0)
+    gradient_checkpointing: bool = False
+    snapshots: tuple[int, ...] = ()
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    report_to: tuple[str, ...] = ()
+
+
+def non_default(recipe: Settings) -> dict[str, Any]:
+    """The settings of `recipe` that differ from their defaults, JSON-ready.
+
+    Invariant: adding a setting with a default leaves the result of every older recipe unchanged.
+    """
+    return recipe.model_dump(mode="json", exclude_defaults=True)
