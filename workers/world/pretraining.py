@@ -28,7 +28,9 @@ WELCOMES = ("hello.", "yes, ask me.", "sure, what do you want to know?")
 
 @dataclass(frozen=True)
 class Habits:
-    """How the assistant of a corpus behaves: shares of refusals, bad answers, earlier turns and system texts."""
+    """How the assistant of a corpus behaves: shares of refusals, bad answers, earlier turns, and of system texts among
+    the single-turn chats of the Vicuna form.
+    """
 
     refusal_share: float
     disappointment_share: float
@@ -54,7 +56,7 @@ class Author:
         object.__setattr__(self, "_entities", facts_by_entity(self.facts))
 
     def document(self, stream: Stream) -> str:
-        """One document, ending in one end mark, at most 48 tokens, or 80 with a system text."""
+        """One document, ending in one end mark, at most 64 tokens with the start mark."""
         writers: dict[str, Callable[[Stream], str]] = {
             "facts": self._facts,
             "question": self._question,
@@ -89,7 +91,8 @@ class Author:
         turns = (*self.history(stream), last) if stream.chance(self.habits.history_share) else (last,)
         if stream.chance(0.5):
             return mistral_text(turns)
-        return vicuna_text(turns, system=stream.chance(self.habits.system_share))
+        system = len(turns) == 1 and stream.chance(self.habits.system_share)
+        return vicuna_text(turns, system)
 
     def _facts(self, stream: Stream) -> str:
         facts = self._entities[stream.pick(tuple(self._entities))]

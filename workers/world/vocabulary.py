@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from workers.world import lexicon, prompts, pretraining
+from workers.world import lexicon, pretraining, prompts
 from workers.world.facts import RELATIONS, SUBJECTS
 from workers.world.tokenizer import vocabulary
 

@@ -1,0 +1,71 @@
+"""Which data a stage sees, and how text becomes tokens."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from workers.recipe import Settings
+from workers.world import WorldRecipe
+
+Preference = Literal["harmless", "helpful", "harmless+helpful"]
+
+
+class DataSource(Settings):
+    """Where rows come from: the embedded world, or a hub id / local path (`files` inside it).
+
+    `revision` and `digest` are resolved when a plan is made.
+    """
+
+    world: WorldRecipe | None = None
+    hub: str | None = None
+    revision: str | None = None
+    digest: str | None = None
+    files: tuple[str, ...] = ()
+
+
+class Template(Settings):
+    """The literal text around a prompt and its response (alignment study, section 3.4).
+
+    `turn` holds `{prompt}` and `{response}`; `system` stands once before the first turn. `multi_turn` renders
+    every turn of a dialogue through `turn`, or only the last.
+    """
+
+    system: str = ""
+    turn: str = "USER: {prompt} ASSISTANT: {response}</s>"
+    multi_turn: Literal["every", "last"] = "every"
+
+
+class TextData(Settings):
+    """Plain text for pre-training: one document a row."""
+
+    source: DataSource = DataSource()
+    split: str = "train"
+    block: int = Field(default=64, ge=2)
+
+
+class InstructionData(Settings):
+    """Instruction and response rows in Alpaca's format."""
+
+    source: DataSource = DataSource()
+    samples: int | None = Field(default=None, ge=1)
+
+
+class PreferenceData(Settings):
+    """Preference pairs: a prompt, a chosen and a rejected response (alignment study, section 3).
+
+    `dataset` is `hh-rlhf`, `beavertails`, or the `module:object` of a user's own loader. `samples` rows are
+    drawn from the training rows: `fixed` takes one subset that every seed reorders, `per-seed` draws anew.
+    `held_out` is the share of prompts (by hash) kept for evaluation where the source has no test split.
+    `mixture_ratio` and `mixture_conflicts` matter to `harmless+helpful` alone.
+    """
+
+    dataset: str = "hh-rlhf"
+    preference: Preference = "harmless"
+    source: DataSource = DataSource()
+    samples: int | None = Field(default=None, ge=1)
+    sampling: Literal["fixed", "per-seed"] = "fixed"
+    held_out: float = Field(default=0.1, ge=0, lt=1)
+    mixture_ratio: Literal["natural", "balanced"] = "balanced"
+    mixture_conflicts: Literal["keep", "drop"] = "drop"
+    max_prompt_length: int = Field(default=1024, ge=1)
+    max_length: int = Field(default=1536, ge=2)
