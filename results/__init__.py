@@ -4,7 +4,3 @@
 `experiments` are the tidy tables beside it. Importing this package is cheap: pandas and pyarrow are
 imported by the first call that needs them.
 """
-
-from results.load import attempts, curves, experiments, load, metrics, samples
-
-__all__ = ["attempts", "curves", "experiments", "load", "metrics", "samples"]
