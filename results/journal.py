@@ -15,7 +15,7 @@ from typing import Any
 
 from results.files import json_bytes
 from results.layout import Workspace
-from results.records import AttemptRecord, Ending
+from results.records import AttemptRecord, Ending, Outcome
 
 
 class Journal:
@@ -32,13 +32,17 @@ class Journal:
         """Note how an attempt ended; for `done` and `diverged` call it after `done.json` was published."""
         self._append({"event": "ended", "stage": record["stage"], "token": record["token"], "record": record})
 
-    def committed(self, stage: str, token: str) -> None:
+    def committed(self, stage: str, token: str, outcome: Outcome = "done") -> None:
         """Note a commit that was found on disk but in no journal."""
-        self._append({"event": "committed", "stage": stage, "token": token})
+        self._append({"event": "committed", "stage": stage, "token": token, "outcome": outcome})
 
-    def forgotten(self, stage: str) -> None:
-        """Note that the commit of `stage` was taken back: removed as unneeded, or damaged."""
-        self._append({"event": "forgotten", "stage": stage})
+    def forgotten(self, stage: str, token: str = "") -> None:
+        """Note that the commit of `stage` was taken back: removed as unneeded, or damaged.
+
+        Name the attempt whose commit it was, where it is known: a later commit by another attempt then
+        stands, in whatever order the journals are read.
+        """
+        self._append({"event": "forgotten", "stage": stage, "token": token})
 
     def _append(self, event: dict[str, Any]) -> None:
         line = json_bytes(event) + b"\n"
@@ -55,7 +59,10 @@ class Index:
     """What the journals say, folded: which stages are committed, claimed, or ended otherwise.
 
     `done` maps a stage to its winning attempt, `open` a stage to the attempts claimed and not ended, and
-    `endings` a stage to the endings of its attempts that did not commit, oldest first.
+    `endings` a stage to the endings of its attempts that did not commit, in the order they were read.
+
+    Journals are read one file after another, so an attempt's end may be read before its claim (another
+    writer noted that it was lost); the fold gives the same result in any order of the files.
     """
 
     workspace: Workspace
@@ -64,6 +71,19 @@ class Index:
     open: dict[str, dict[str, str]] = field(default_factory=dict)
     endings: dict[str, list[AttemptRecord]] = field(default_factory=dict)
     _offsets: dict[str, int] = field(default_factory=dict)
+    _closed: set[tuple[str, str]] = field(default_factory=set)
+    _forgotten: set[tuple[str, str]] = field(default_factory=set)
+
+    @classmethod
+    def at(cls, workspace: Workspace, offsets: dict[str, int], open_claims: dict[str, dict[str, str]]) -> "Index":
+        """An index that starts at `offsets`, with the claims that were open there, and knows nothing else."""
+        copied = {stage: dict(claims) for stage, claims in open_claims.items()}
+        return cls(workspace, open=copied, _offsets=dict(offsets))
+
+    @property
+    def offsets(self) -> dict[str, int]:
+        """How many bytes of each journal file are folded in."""
+        return dict(self._offsets)
 
     def refresh(self) -> set[str]:
         """Fold in what was appended since the last call; return the stages that were touched."""
@@ -77,11 +97,13 @@ class Index:
     def ending(self, stage: str) -> Ending | None:
         """How the last attempt at an uncommitted stage ended, or None."""
         records = self.endings.get(stage)
-        return records[-1]["ending"] if records else None
+        return max(records, key=lambda record: record["number"])["ending"] if records else None
 
     def _new_events(self, path: Path) -> Iterator[dict[str, Any]]:
         start = self._offsets.get(path.name, 0)
         with open(path, "rb") as stream:
+            if start > os.fstat(stream.fileno()).st_size:
+                start = 0  # the file was made anew; folding an event twice changes nothing
             stream.seek(start)
             content = stream.read()
         complete = content.rfind(b"\n") + 1
@@ -95,18 +117,22 @@ class Index:
         stage, token = event["stage"], event.get("token", "")
         match event["event"]:
             case "claimed":
-                self.open.setdefault(stage, {})[token] = writer
+                if (stage, token) not in self._closed:
+                    self.open.setdefault(stage, {})[token] = writer
             case "ended":
                 self._close(stage, token)
                 self._end(stage, token, event["record"])
             case "committed":
                 self._close(stage, token)
-                self.done[stage] = token
+                self._commit(stage, token, event.get("outcome", "done"))
             case "forgotten":
-                self.done.pop(stage, None)
-                self.diverged.discard(stage)
+                self._forgotten.add((stage, token))
+                if token in ("", self.done.get(stage)):
+                    self.done.pop(stage, None)
+                    self.diverged.discard(stage)
 
     def _close(self, stage: str, token: str) -> None:
+        self._closed.add((stage, token))
         claims = self.open.get(stage)
         if claims is not None:
             claims.pop(token, None)
@@ -114,12 +140,20 @@ class Index:
                 del self.open[stage]
 
     def _end(self, stage: str, token: str, record: AttemptRecord) -> None:
-        if record["ending"] in ("done", "diverged"):
-            self.done[stage] = token
-            if record["ending"] == "diverged":
-                self.diverged.add(stage)
+        ending = record["ending"]
+        if ending == "done" or ending == "diverged":
+            self._commit(stage, token, ending)
         else:
             self.endings.setdefault(stage, []).append(record)
+
+    def _commit(self, stage: str, token: str, outcome: str) -> None:
+        if (stage, token) in self._forgotten:
+            return
+        self.done[stage] = token
+        if outcome == "diverged":
+            self.diverged.add(stage)
+        else:
+            self.diverged.discard(stage)
 
 
 def _write_whole(descriptor: int, line: bytes) -> None:

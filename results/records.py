@@ -4,7 +4,8 @@ They are JSON on disk (`done.json`, `attempt.json`, plans), so they carry only s
 lists and dictionaries; times are seconds since the epoch in UTC.
 """
 
-from typing import Any, Literal, NotRequired, TypedDict
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, NotRequired, TypedDict
 
 Outcome = Literal["done", "diverged"]
 Ending = Literal[
@@ -87,38 +88,49 @@ class Commit(TypedDict):
     message: NotRequired[str]
 
 
-class ExperimentRow(TypedDict):
-    """One combination of levels. `stages` maps a pipeline's stage name to an index into the plan's stages."""
+class ExperimentRow(NamedTuple):
+    """One combination of levels.
+
+    `levels` follows the plan's `factors`; None is a factor that this experiment lacks. `stages` maps a
+    pipeline's stage name (its role) to an index into the plan's stages, in pipeline order.
+    """
 
     experiment: str
     name: str
-    levels: list[Any]
+    levels: tuple[Any, ...]
     stages: dict[str, int]
 
 
-class StageRow(TypedDict):
-    """One stage of a plan, light enough to hold a hundred thousand of them.
+class StageRow(NamedTuple):
+    """One stage of a plan, light enough to hold several hundred thousand of them.
 
-    `parents` are indices into the plan's stages. `cost` is the expected core- or GPU-seconds.
+    `parents` are indices into the plan's stages, each smaller than the stage's own index. `cost` is the
+    expected core- or GPU-seconds.
     """
 
     stage: str
     kind: str
-    parents: list[int]
+    parents: tuple[int, ...]
     shape: str
     affinity: str
     cost: float
 
 
-class PlanRecord(TypedDict):
-    """`plans/<digest>.json`: everything that status, resume and the store need of one planned grid."""
+@dataclass(frozen=True)
+class PlanRecord:
+    """`plans/<digest>.json`: everything that status, resume and the store need of one planned grid.
 
-    version: int
+    `created` is when it was last submitted, in seconds since the epoch; 0 stands for "when it is written".
+    Of two plans that list the same experiment, the one created later counts.
+    """
+
     study: str
     grid: str
     scale: str
     preset: str
-    factors: list[str]
+    factors: tuple[str, ...]
     experiments: list[ExperimentRow]
     stages: list[StageRow]
-    shapes: dict[str, dict[str, Any]]
+    shapes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    created: float = 0.0
+    version: int = 1

@@ -1,0 +1,81 @@
+"""The `local` backend: supervisors on this machine's cores, detached from the terminal that started them."""
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field
+
+from cluster.code import code_environment
+from results.files import WorkspaceError, read_json
+from results.layout import Workspace
+from workers.processes import ProcessIdentity
+from workers.submission import Submission
+
+
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass
+class LocalBackend:
+    """One supervisor per core that the process may use, or `cores` of them."""
+
+    name: str = "local"
+    cores: int = field(default_factory=lambda: int(os.environ.get("YATES_LOCAL_SLOTS", _usable_cores())))
+
+    def slots(self) -> int:
+        """The number of supervisors that may run at once."""
+        return self.cores
+
+    def start(self, workspace: Workspace, submission: Submission) -> int:
+        """Start as many supervisors as there are free slots. Those that live already count.
+
+        A bundle without a supervisor is not lost: the others take its stages when their own are done.
+        """
+        free = max(0, self.slots() - len(self.live(workspace)))
+        chosen = range(min(free, len(submission.bundles)))
+        for bundle in chosen:
+            self._start_one(workspace, submission, bundle)
+        return len(chosen)
+
+    def live(self, workspace: Workspace) -> list[str]:
+        """Supervisors of this machine whose process runs; files of dead ones are cleared away."""
+        names = []
+        for path in sorted(workspace.supervisors.glob("*.json")):
+            try:
+                record = read_json(path)
+            except (FileNotFoundError, WorkspaceError):
+                continue
+            lives = ProcessIdentity.from_record(record).lives()
+            if lives:
+                names.append(record["name"])
+            elif lives is False and record["backend"] == self.name:
+                path.unlink(missing_ok=True)
+        return names
+
+    def stop(self, workspace: Workspace) -> int:
+        """Send SIGTERM to the live supervisors: they checkpoint, record, and end."""
+        count = 0
+        for name in self.live(workspace):
+            try:
+                os.kill(read_json(workspace.supervisors / f"{name}.json")["process"], signal.SIGTERM)
+                count += 1
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+        return count
+
+    def _start_one(self, workspace: Workspace, submission: Submission, bundle: int) -> None:
+        name = f"{submission.id}-{bundle:04d}"
+        workspace.logs.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "workers.supervisor", "--workspace", str(workspace.root.resolve())]
+        command += ["--submission", submission.id, "--bundle", str(bundle), "--name", name]
+        with open(workspace.logs / f"{name}.log", "ab") as log:
+            subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, **code_environment(workspace, submission.code)},
+            )

@@ -1,0 +1,142 @@
+"""Where a benchmark's rows lie, and reading them."""
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workers.context import BadInput, StageContext, TransientFailure
+from workers.specs.data import DataSource
+from workers.world import world_directory
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where rows lie: a local directory, or a data set of the hub. `name` is for messages."""
+
+    name: str
+    directory: Path | None
+    source: DataSource
+
+    def key(self) -> str:
+        """What decides the rows: the source as resolved, and for a local directory its files' sizes and times."""
+        parts = [self.source.model_dump_json(exclude_defaults=True)]
+        if self.directory is not None and self.source.world is None:
+            parts.extend(_signature(path) for path in sorted(self.directory.rglob("*")) if path.is_file())
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def file(self, *names: str) -> Path:
+        """The first of the named files that exists.
+
+        Raises:
+            BadInput: there is none.
+        """
+        found = self.find(*names)
+        if found is None:
+            raise BadInput(f"{self.name}: none of {', '.join(names)} in {self.directory or 'a local directory'}")
+        return found
+
+    def find(self, *names: str) -> Path | None:
+        """The first of the named files that exists, or None."""
+        directory = self.directory
+        if directory is None:
+            return None
+        return next((directory / name for name in names if (directory / name).is_file()), None)
+
+
+def locate(source: DataSource, context: StageContext) -> Location:
+    """Where the rows of `source` are: its world in the cache, the mapped or named directory, or the hub.
+
+    Raises:
+        BadInput: the source names nothing, or is mapped to a directory that does not exist.
+    """
+    if source.world is not None:
+        return Location("the embedded world", world_directory(context.workspace.cache, source.world), source)
+    if source.hub is None:
+        raise BadInput("a benchmark's source needs `world` or `hub`")
+    mapped = context.hub_map.get(source.hub)
+    path = Path(mapped or source.hub)
+    if path.is_dir():
+        return Location(source.hub, path, source)
+    if mapped is not None:
+        raise BadInput(f"{source.hub} is mapped to {mapped}, which is not a directory")
+    return Location(source.hub, None, source)
+
+
+def json_lines(path: Path) -> list[Row]:
+    """The objects of a JSONL file.
+
+    Raises:
+        BadInput: a line is not a JSON object; the message gives its number and never its text.
+    """
+    rows: list[Row] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if not isinstance(row, dict):
+            raise BadInput(f"{path}:{number}: not a JSON object")
+        rows.append(row)
+    return rows
+
+
+def csv_rows(path: Path) -> list[list[str]]:
+    """The rows of a CSV file without a header."""
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.reader(stream))
+
+
+def hub_rows(location: Location, configuration: str | None, split: str) -> list[Row]:
+    """A split of a data set in the hub's format, from the local mirror or through `datasets`.
+
+    Raises:
+        BadInput: it is neither here nor can be fetched; the message says what to map.
+    """
+    import datasets  # slow to import, and only this path needs it
+
+    place = str(location.directory or location.source.hub)
+    revision = None if location.directory else location.source.revision
+    try:
+        loaded = datasets.load_dataset(place, configuration, split=split, revision=revision)
+    except (ConnectionError, TimeoutError) as error:
+        raise TransientFailure(f"{location.name}: {type(error).__name__} while fetching") from error
+    except Exception as error:
+        raise BadInput(
+            f"{location.name}: data set not found ({type(error).__name__}); fetch it first with `yates fetch`, "
+            "or map the hub id to a local directory"
+        ) from error
+    return list(loaded)
+
+
+def spread(rows: list[Row], limit: int | None) -> list[Row]:
+    """At most `limit` rows, evenly spaced over the file, so that every part of it is represented."""
+    if limit is None or limit >= len(rows):
+        return rows
+    return [rows[place * len(rows) // limit] for place in range(limit)]
+
+
+def required(rows: Iterable[Row], fields: dict[str, type | tuple[type, ...]], name: str) -> list[Row]:
+    """The rows, if each has the named fields with values of the given types.
+
+    Raises:
+        BadInput: the first row that has not; the message gives its number and the field, never its text.
+    """
+    checked = list(rows)
+    for number, row in enumerate(checked, start=1):
+        for field, types in fields.items():
+            if not isinstance(row.get(field), types):
+                raise BadInput(f"{name}: row {number} has no usable {field!r}; needed: {', '.join(fields)}")
+    if not checked:
+        raise BadInput(f"{name} has no rows")
+    return checked
+
+
+def _signature(path: Path) -> str:
+    status = path.stat()
+    return f"{path} {status.st_size} {status.st_mtime_ns}"

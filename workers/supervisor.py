@@ -1,0 +1,284 @@
+"""The supervisor of a bundle: a light process (no torch) with one warm child.
+
+It claims stages, keeps the heartbeat, takes signals, kills what hangs, records how attempts ended, commits what
+the child finished, and gives itself a fresh child after a crash. Started by a backend as
+
+    python -m workers.supervisor --workspace DIR --submission ID --bundle N --name NAME
+"""
+
+import argparse
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+from results.files import json_bytes, write_atomic
+from results.journal import Index
+from results.layout import Workspace
+from results.records import Commit, Ending
+from workers.agenda import Agenda
+from workers.attempts import HEARTBEAT_SECONDS, Attempt, Claimant
+from workers.checkpoints import newest_checkpoint
+from workers.failures import next_micro_batch
+from workers.nursery import ChildProcess
+from workers.recipe import Execution
+from workers.stage import Stage
+from workers.submission import Submission
+
+POLL_SECONDS = 0.1
+WAIT_SECONDS = 0.2
+GRACE_SECONDS = 60.0
+CHILD_STAGES = 400
+
+StopReason = Literal["preempted", "timeout"]
+
+
+@dataclass
+class Supervisor:
+    """One bundle's run. `linger` is how long it waits, with nothing ready, for what others still run."""
+
+    workspace: Workspace
+    submission: Submission
+    bundle: int
+    name: str
+    job: str | None = None
+    linger: float = 3600.0
+    deadline: float | None = None
+    stop: StopReason | None = None
+    child: ChildProcess | None = None
+
+    def __post_init__(self) -> None:
+        self.claimant = Claimant(self.workspace, self.name, self.submission.backend, self.job)
+        self.agenda = Agenda(self.workspace, self.submission, self.bundle, self.submission.code, Index(self.workspace))
+
+    def run(self) -> None:
+        """Work until nothing is left that this bundle could do, or until told to stop."""
+        signal.signal(signal.SIGTERM, self._on_stop)
+        signal.signal(signal.SIGUSR2, self._on_stop)
+        self._register()
+        try:
+            self._work()
+        finally:
+            if self.child is not None:
+                self.child.close()
+            (self.workspace.supervisors / f"{self.name}.json").unlink(missing_ok=True)
+
+    def _work(self) -> None:
+        idle_since = time.monotonic()
+        while self.stop is None:
+            number = self.agenda.next()
+            if number is not None:
+                if self._take(number):
+                    idle_since = time.monotonic()
+            elif time.monotonic() - idle_since > self.linger or not self.agenda.unfinished():
+                return
+            else:
+                self._warm()
+                time.sleep(WAIT_SECONDS)
+            self._check_deadline()
+
+    def _take(self, number: int) -> bool:
+        """Try to claim a stage and run it; tell whether it was claimed."""
+        submitted = self.submission.stages[number]
+        stage = Stage.read(self.workspace, submitted.stage)
+        execution = self._execution(number, stage)
+        attempt = self.claimant.claim(stage.id, stage.kind.name, execution.model_dump(mode="json"))
+        if attempt is None:
+            self.agenda.skip(number)
+        else:
+            try:
+                self._attempt(attempt, stage, execution)
+            except OSError as error:
+                self._give_up(attempt, error)
+        self.agenda.refresh(now=True)
+        return attempt is not None
+
+    def _execution(self, number: int, stage: Stage) -> Execution:
+        planned = self.submission.executions[self.submission.stages[number].execution]
+        training = getattr(stage.recipe, "training", None)
+        batch_size = getattr(training or stage.recipe, "batch_size", 1)
+        micro_batch = next_micro_batch(self.agenda.index.endings.get(stage.id, []), batch_size)
+        return planned if micro_batch is None else planned.model_copy(update={"micro_batch": micro_batch})
+
+    def _attempt(self, attempt: Attempt, stage: Stage, execution: Execution) -> None:
+        """Run one attempt from its start to its recorded end."""
+        child = self._ready_child(stage)
+        checkpoint = newest_checkpoint(self.workspace, stage.id)
+        attempt.record["fingerprint"] = child.fingerprint
+        attempt.record["resumed_from"] = None if checkpoint is None else int(checkpoint.name)
+        child.run(
+            {
+                "stage": stage.id,
+                "token": attempt.record["token"],
+                "execution": execution.model_dump(mode="json"),
+                "resume_from": None if checkpoint is None else str(checkpoint),
+                "hub_map": self.submission.hub_map,
+            }
+        )
+        self._end(attempt, self._watch(attempt, execution))
+
+    def _watch(self, attempt: Attempt, execution: Execution) -> dict[str, Any]:
+        """Follow the child until it says how the stage went, or dies, hangs, or must stop."""
+        assert self.child is not None
+        watch = Watch(self.workspace, attempt, execution.hang_seconds)
+        while True:
+            for message in self.child.receive(POLL_SECONDS):
+                if message["event"] == "progress":
+                    watch.advance(message["step"])
+                else:
+                    return {**message, "reason": watch.stopping}
+            if not self.child.alive:
+                return {"event": "died", **self.child.death(), "reason": watch.stopping}
+            self._check_deadline()
+            watch.look(self.stop, self.child)
+
+    def _end(self, attempt: Attempt, last: dict[str, Any]) -> None:
+        """Turn the child's last word into the attempt's ending."""
+        if last["event"] == "finished":
+            assert self.child is not None
+            attempt.record["seconds"] = {**last["seconds"], "startup": self.child.take_startup_seconds()}
+            attempt.record["peak_memory_bytes"] = last["peak_memory_bytes"]
+            self._commit(attempt, last)
+        elif last["reason"] is not None:
+            attempt.end(last["reason"], last.get("message"))
+        elif last["event"] == "stopped":
+            attempt.end("preempted", "the worker was asked to stop")
+        else:
+            attempt.end(last["ending"], last["message"], last.get("traceback"))
+        self._retire_child(last)
+
+    def _commit(self, attempt: Attempt, last: dict[str, Any]) -> None:
+        commit = Commit(
+            stage=attempt.record["stage"],
+            kind=attempt.record["kind"],
+            attempt=attempt.record["token"],
+            outcome=last["outcome"],
+            finished=time.time(),
+            output_digest=last["output_digest"],
+            metrics=last["metrics"],
+            record=attempt.record,
+        )
+        attempt.record["message"] = last["message"]
+        attempt.commit(commit)
+
+    def _give_up(self, attempt: Attempt, error: OSError) -> None:
+        """The filesystem refused: drop the child, try to say so, and let the caller go on or end."""
+        if self.child is not None:
+            self.child.close()
+            self.child = None
+        try:
+            attempt.end("transient", f"the workspace could not be written: {error}")
+        except OSError:
+            time.sleep(1.0)
+
+    def _retire_child(self, last: dict[str, Any]) -> None:
+        """Give the next stage a fresh child after a crash, a GPU error, or very many stages."""
+        assert self.child is not None
+        broken = last["event"] == "died" or last.get("ending") in ("gpu_out_of_memory", "host_out_of_memory")
+        cuda = "CUDA error" in (last.get("message") or "")
+        if broken or cuda or self.child.stages >= CHILD_STAGES:
+            self.child.close()
+            self.child = None
+
+    def _warm(self) -> None:
+        """Start the child while there is nothing to run yet, so that its imports are over when there is."""
+        if self.child is None:
+            self._start_child()
+
+    def _ready_child(self, stage: Stage) -> ChildProcess:
+        if self.child is None or not self.child.alive:
+            self._start_child()
+        assert self.child is not None
+        return self.child
+
+    def _start_child(self) -> None:
+        kinds = {self.submission.stages[number].stage: None for number in self.submission.bundles[self.bundle].stages}
+        runners = {Stage.read(self.workspace, identity).kind.runner for identity in list(kinds)[:50]}
+        log = self.workspace.logs / f"{self.name}.log"
+        self.child = ChildProcess(self.workspace, log, sorted(runners))
+
+    def _check_deadline(self) -> None:
+        if self.deadline is not None and time.time() >= self.deadline:
+            self.stop = self.stop or "timeout"
+
+    def _on_stop(self, number: int, frame: FrameType | None) -> None:
+        self.stop = self.stop or "preempted"
+
+    def _register(self) -> None:
+        record = {
+            **self.claimant.identity.as_record(),
+            "name": self.name,
+            "submission": self.submission.id,
+            "bundle": self.bundle,
+            "backend": self.submission.backend,
+            "job": self.job,
+            "started": time.time(),
+        }
+        write_atomic(self.workspace.supervisors / f"{self.name}.json", json_bytes(record))
+
+
+class Watch:
+    """Looks after one running attempt: heartbeat, tombstone, stop requests, and steps that stand still."""
+
+    def __init__(self, workspace: Workspace, attempt: Attempt, hang_seconds: float) -> None:
+        self._tombstone = workspace.tombstone(attempt.record["stage"])
+        self._attempt = attempt
+        self._hang_seconds = hang_seconds
+        self._moved = time.monotonic()
+        self._beaten = self._looked = time.monotonic()
+        self._asked: float | None = None
+        self.stopping: Ending | None = None
+
+    def advance(self, step: int) -> None:
+        """Note that the stage reached `step`."""
+        if step != self._attempt.record["step"]:
+            self._moved = time.monotonic()
+        self._attempt.record["step"] = step
+
+    def look(self, stop: StopReason | None, child: ChildProcess) -> None:
+        """Do what is due now."""
+        now = time.monotonic()
+        if now - self._beaten >= HEARTBEAT_SECONDS:
+            self._attempt.beat()
+            self._beaten = now
+        if now - self._looked >= 1.0:
+            self._looked = now
+            if self.stopping is None and self._tombstone.exists():
+                self._ask(child, "cancelled")
+        if stop is not None and self.stopping is None:
+            self._ask(child, stop)
+        if now - self._moved > self._hang_seconds:
+            self.stopping = "hung"
+            child.kill()
+        elif self._asked is not None and now - self._asked > GRACE_SECONDS:
+            child.kill()
+
+    def _ask(self, child: ChildProcess, ending: Ending) -> None:
+        self.stopping = ending
+        self._asked = time.monotonic()
+        child.ask_to_stop()
+
+
+def main() -> None:
+    """Run one bundle, then fold what was committed into the store."""
+    parser = argparse.ArgumentParser(prog="python -m workers.supervisor")
+    parser.add_argument("--workspace", type=Path, required=True)
+    parser.add_argument("--submission", required=True)
+    parser.add_argument("--bundle", type=int, required=True)
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--linger", type=float, default=3600.0)
+    arguments = parser.parse_args()
+    workspace = Workspace(arguments.workspace)
+    submission = Submission.read(workspace, arguments.submission)
+    job = os.environ.get("SLURM_JOB_ID")
+    Supervisor(workspace, submission, arguments.bundle, arguments.name, job, arguments.linger).run()
+    from results.store import compact
+
+    compact(workspace)
+
+
+if __name__ == "__main__":
+    main()
