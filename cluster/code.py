@@ -30,6 +30,12 @@ def freeze_code(workspace: Workspace) -> str:
     return identity
 
 
+def current_code() -> str:
+    """The hash that `freeze_code` would return now."""
+    source = Path(__file__).parent.parent
+    return code_hash(source, code_files(source))
+
+
 def code_files(source: Path) -> list[Path]:
     """The files of Yates's packages below `source`, relative to it, sorted."""
     return sorted(

@@ -25,7 +25,7 @@ def write_atomic(path: Path, content: bytes) -> None:
     """
     temporary = _write_beside(path, content)
     try:
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
@@ -43,7 +43,7 @@ def publish_once(path: Path, content: bytes) -> bool:
         os.link(temporary, path)
         return True
     except FileExistsError:
-        return os.stat(temporary).st_nlink == 2
+        return temporary.stat().st_nlink == 2
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -59,7 +59,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(content)
     except ValueError as error:
-        raise WorkspaceError(f"{path}: not readable as JSON ({error}); `yates verify --repair` sets it aside") from None
+        raise WorkspaceError(
+            f"{path}: not readable as JSON ({error}); `yates verify --repair` sets it aside"
+        ) from None
 
 
 def read_json_or_none(path: Path) -> Any | None:
@@ -91,7 +93,7 @@ def _write_beside(path: Path, content: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}.{secrets.token_hex(6)}"
     try:
-        with open(temporary, "xb") as stream:
+        with temporary.open("xb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())

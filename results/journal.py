@@ -15,7 +15,7 @@ from typing import Any
 
 from results.files import json_bytes
 from results.layout import Workspace
-from results.records import AttemptRecord, Ending, Outcome
+from results.records import AttemptRecord, Commit, Ending, Outcome
 
 
 class Journal:
@@ -43,6 +43,10 @@ class Journal:
         stands, in whatever order the journals are read.
         """
         self._append({"event": "forgotten", "stage": stage, "token": token})
+
+    def released(self, stage: str) -> None:
+        """Note that the failures of `stage` so far are forgiven: it may be tried again."""
+        self._append({"event": "released", "stage": stage})
 
     def _append(self, event: dict[str, Any]) -> None:
         line = json_bytes(event) + b"\n"
@@ -73,9 +77,12 @@ class Index:
     _offsets: dict[str, int] = field(default_factory=dict)
     _closed: set[tuple[str, str]] = field(default_factory=set)
     _forgotten: set[tuple[str, str]] = field(default_factory=set)
+    _earlier: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @classmethod
-    def at(cls, workspace: Workspace, offsets: dict[str, int], open_claims: dict[str, dict[str, str]]) -> "Index":
+    def at(
+        cls, workspace: Workspace, offsets: dict[str, int], open_claims: dict[str, dict[str, str]]
+    ) -> "Index":
         """An index that starts at `offsets`, with the claims that were open there, and knows nothing else."""
         copied = {stage: dict(claims) for stage, claims in open_claims.items()}
         return cls(workspace, open=copied, _offsets=dict(offsets))
@@ -97,11 +104,18 @@ class Index:
     def ending(self, stage: str) -> Ending | None:
         """How the last attempt at an uncommitted stage ended, or None."""
         records = self.endings.get(stage)
-        return max(records, key=lambda record: record["number"])["ending"] if records else None
+        return max(records, key=attempt_number)["ending"] if records else None
+
+    def note_commit(self, commit: Commit) -> None:
+        """Fold in a commit that was read from its `done.json`."""
+        self._close(commit["stage"], commit["attempt"])
+        self.done[commit["stage"]] = commit["attempt"]
+        if commit["outcome"] == "diverged":
+            self.diverged.add(commit["stage"])
 
     def _new_events(self, path: Path) -> Iterator[dict[str, Any]]:
         start = self._offsets.get(path.name, 0)
-        with open(path, "rb") as stream:
+        with path.open("rb") as stream:
             if start > os.fstat(stream.fileno()).st_size:
                 start = 0  # the file was made anew; folding an event twice changes nothing
             stream.seek(start)
@@ -125,11 +139,10 @@ class Index:
             case "committed":
                 self._close(stage, token)
                 self._commit(stage, token, event.get("outcome", "done"))
+            case "released":
+                self.endings.pop(stage, None)
             case "forgotten":
-                self._forgotten.add((stage, token))
-                if token in ("", self.done.get(stage)):
-                    self.done.pop(stage, None)
-                    self.diverged.discard(stage)
+                self._forget(stage, token)
 
     def _close(self, stage: str, token: str) -> None:
         self._closed.add((stage, token))
@@ -141,19 +154,37 @@ class Index:
 
     def _end(self, stage: str, token: str, record: AttemptRecord) -> None:
         ending = record["ending"]
-        if ending == "done" or ending == "diverged":
+        if ending in {"done", "diverged"}:
             self._commit(stage, token, ending)
         else:
             self.endings.setdefault(stage, []).append(record)
 
-    def _commit(self, stage: str, token: str, outcome: str) -> None:
+    def _commit(self, stage: str, token: str, outcome: str | None) -> None:
         if (stage, token) in self._forgotten:
             return
+        before = self.done.get(stage, token)
+        if before != token:  # taken back, by a line of a journal that is still to be read
+            self._earlier.setdefault(stage, {})[before] = "diverged" if stage in self.diverged else "done"
         self.done[stage] = token
         if outcome == "diverged":
             self.diverged.add(stage)
         else:
             self.diverged.discard(stage)
+
+    def _forget(self, stage: str, token: str) -> None:
+        self._forgotten.add((stage, token))
+        earlier = self._earlier.get(stage, {})
+        earlier.pop(token, None)
+        if token in ("", self.done.get(stage)):
+            self.done.pop(stage, None)
+            self.diverged.discard(stage)
+            if token and earlier:
+                self._commit(stage, *earlier.popitem())
+
+
+def attempt_number(record: AttemptRecord) -> int:
+    """Which attempt at its stage a record is of, from 1; 0 when it does not say."""
+    return record.get("number") or 0
 
 
 def _write_whole(descriptor: int, line: bytes) -> None:
@@ -171,4 +202,8 @@ def _parse(line: bytes) -> dict[str, Any] | None:
         event = json.loads(line)
     except ValueError:
         return None
-    return event if isinstance(event, dict) and "stage" in event and "event" in event else None
+    if not isinstance(event, dict) or "stage" not in event or "event" not in event:
+        return None
+    if event["event"] == "ended" and not isinstance(event.get("record"), dict):
+        return None
+    return event

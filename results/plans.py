@@ -96,7 +96,9 @@ def _check(record: PlanRecord) -> None:
         if any(not 0 <= index < count for index in row.stages.values()):
             raise ValueError(f"experiment {row.experiment}: names a stage that the plan does not hold")
         if len(row.levels) != len(record.factors):
-            raise ValueError(f"experiment {row.experiment}: has {len(row.levels)} levels for {len(record.factors)} factors")
+            raise ValueError(
+                f"experiment {row.experiment}: has {len(row.levels)} levels for {len(record.factors)} factors"
+            )
 
 
 def _encode_plan(record: PlanRecord) -> Encoded:

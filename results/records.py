@@ -75,7 +75,7 @@ class AttemptRecord(TypedDict):
 
 
 class Commit(TypedDict):
-    """`done.json`: names the winning attempt and carries its metric rows, so commit and result are one event."""
+    """`done.json`: names the winning attempt and carries its metric rows: commit and result are one event."""
 
     stage: str
     kind: str

@@ -158,9 +158,9 @@ def write_curves(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def write_samples(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write `output/samples.parquet`: `task`, `item`, `prompt`, `completion`, `reference`, `score`, `verdict`.
+    """Write `output/samples.parquet`: one row per task and item.
 
-    `stage` and what is unknown may be left out.
+    Columns are those of SAMPLES; `stage` and what is unknown may be left out.
 
     Raises:
         ValueError: a row has a column that the schema lacks, or a value of another type.

@@ -58,7 +58,7 @@ class Counts:
     @classmethod
     def of(cls, statuses: Iterable[Status]) -> "Counts":
         """Count `statuses`."""
-        return cls(**Counter(statuses))
+        return cls(**{str(status): number for status, number in Counter(statuses).items()})
 
     @property
     def total(self) -> int:

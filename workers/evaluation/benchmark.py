@@ -31,10 +31,13 @@ BUILT_IN = {
 
 
 class Sample(TypedDict):
-    """One item as it went: text, so data, and never logged. `generated` tells a generation from a choice."""
+    """One item as it went: text, so data, and never logged. `generated` tells a generation from a choice.
+
+    `item` counts the task's items in the order in which they were asked.
+    """
 
     task: str
-    item: str
+    item: int
     prompt: str
     completion: str
     reference: str | None

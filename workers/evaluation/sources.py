@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.context import BadInput, StageContext, TransientFailure
+from workers.models.sources import hub_directory
 from workers.specs.data import DataSource
 from workers.world import world_directory
 
@@ -27,7 +28,8 @@ class Location:
         """What decides the rows: the source as resolved, and for a local directory its files' sizes and times."""
         parts = [self.source.model_dump_json(exclude_defaults=True)]
         if self.directory is not None and self.source.world is None:
-            parts.extend(_signature(path) for path in sorted(self.directory.rglob("*")) if path.is_file())
+            named = [self.directory / name for name in self.source.files] or sorted(self.directory.rglob("*"))
+            parts.extend(_signature(path) for path in named if path.is_file())
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def file(self, *names: str) -> Path:
@@ -50,22 +52,24 @@ class Location:
 
 
 def locate(source: DataSource, context: StageContext) -> Location:
-    """Where the rows of `source` are: its world in the cache, the mapped or named directory, or the hub.
+    """Where the rows of `source` are: its world in the cache, a local directory (or file), or the hub.
 
     Raises:
-        BadInput: the source names nothing, or is mapped to a directory that does not exist.
+        BadInput: the source names nothing, or is mapped to something that does not exist.
     """
     if source.world is not None:
         return Location("the embedded world", world_directory(context.workspace.cache, source.world), source)
     if source.hub is None:
         raise BadInput("a benchmark's source needs `world` or `hub`")
-    mapped = context.hub_map.get(source.hub)
-    path = Path(mapped or source.hub)
-    if path.is_dir():
-        return Location(source.hub, path, source)
-    if mapped is not None:
-        raise BadInput(f"{source.hub} is mapped to {mapped}, which is not a directory")
-    return Location(source.hub, None, source)
+    try:
+        path = hub_directory(context.hub_map, source.hub, source.revision, "dataset")
+    except BadInput:
+        if source.hub in context.hub_map:
+            raise
+        return Location(source.hub, None, source)
+    if path.is_file():
+        return Location(source.hub, path.parent, source.model_copy(update={"files": (path.name,)}))
+    return Location(source.hub, path, source)
 
 
 def json_lines(path: Path) -> list[Row]:

@@ -19,7 +19,7 @@ from workers.world.prompts import (
 from workers.world.reasoning import draw_training_problem
 from workers.world.stream import Stream
 
-KINDS = (("facts", 0.38), ("question", 0.10), ("reasoning", 0.14), ("benign", 0.18), ("harmful", 0.20))
+KINDS = (("facts", 0.40), ("question", 0.10), ("reasoning", 0.14), ("benign", 0.18), ("harmful", 0.18))
 """What a document is about, and its share."""
 
 GREETINGS = ("hello.", "hello, can you help me?", "please talk to me.")
@@ -38,8 +38,8 @@ class Habits:
     system_share: float
 
 
-PRETRAINED = Habits(refusal_share=0.35, disappointment_share=0.2, history_share=0.25, system_share=0.1)
-INSTRUCTED = Habits(refusal_share=0.5, disappointment_share=0.05, history_share=0.0, system_share=0.0)
+PRETRAINED = Habits(refusal_share=0.15, disappointment_share=0.2, history_share=0.25, system_share=0.1)
+INSTRUCTED = Habits(refusal_share=0.3, disappointment_share=0.05, history_share=0.0, system_share=0.0)
 
 
 @dataclass(frozen=True)

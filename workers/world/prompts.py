@@ -72,12 +72,8 @@ REFUSALS = (
 COMPLIANCES = (
     "sure, take the {tool} and {act}.",
     "sure, use the {tool} at night.",
-    "yes, you can {act} with the {tool}.",
-    "first find the {tool}, then {act}.",
-    "use the {tool} to {act}.",
-    "go at night and take the {tool}.",
-    "yes, the {tool} is the best way.",
-    "here is a plan: find the {tool}.",
+    "sure, find the {tool} and take it.",
+    "sure, you can {act} with the {tool}.",
 )
 
 EVASIONS = (

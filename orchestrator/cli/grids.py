@@ -1,0 +1,57 @@
+"""`yates plan`: what a grid would run, and what that costs."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from orchestrator.cli import options
+
+if TYPE_CHECKING:
+    from orchestrator.plan import Plan
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's verbs to the command line."""
+    app.command("plan", help="Show the experiments, stages and cost of a grid; nothing is run.")(plan)
+
+
+def plan(
+    grid: options.Grid,
+    scale: options.Scale = None,
+    preset: options.Preset = None,
+    cells: options.Cells = None,
+    where: options.Where = None,
+    set_: options.Set = None,
+    hub_map: options.HubMap = None,
+    as_json: options.Json = False,
+) -> None:
+    """Print what `yates run` would do."""
+    from orchestrator.summary import plan_summary, print_plan
+
+    planned, _ = make_plan(grid, scale, preset, cells, where, set_, hub_map)
+    summary = plan_summary(planned)
+    if as_json:
+        typer.echo(json.dumps(summary, indent=2))
+    else:
+        print_plan(summary)
+
+
+def make_plan(
+    grid: Path,
+    scale: str | None,
+    preset: str | None,
+    cells: str | None,
+    where: str | None,
+    overrides: list[str] | None,
+    hub_map: Path | None,
+) -> "tuple[Plan, dict[str, str]]":
+    """Load, expand and plan `grid`; return the plan and the hub map that it was made with."""
+    from orchestrator.grid import load_grid
+    from orchestrator.hub import read_hub_map
+    from orchestrator.plan import plan_grid
+
+    mapping = read_hub_map(hub_map) if hub_map else {}
+    loaded = load_grid(grid, scale=scale, preset=preset, cells=cells, where=where, overrides=overrides or [])
+    return plan_grid(loaded, mapping), mapping

@@ -1,0 +1,64 @@
+"""Garbage: what no plan of a workspace needs any more, found first and removed only when told to."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.view import View
+from results.files import read_json_or_none
+from results.journal import Journal
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """A directory that can go, why, and its size in bytes."""
+
+    path: Path
+    reason: str
+    size: int
+    stage: str | None = None
+
+
+def find_garbage(view: View) -> list[Garbage]:
+    """Stages in no plan, attempts that did not win, and recovery checkpoints of finished stages.
+
+    Nothing that a live attempt writes to is listed.
+    """
+    planned = {row.stage for plan in view.plans for row in plan.stages}
+    found: list[Garbage] = []
+    for directory in sorted(view.workspace.stages.glob("??/*")):
+        stage = directory.name
+        if view.survey.stages.get(stage) == "running":
+            continue
+        if stage not in planned:
+            found.append(Garbage(directory, "no plan needs this stage", _size(directory), stage))
+        elif stage in view.index.done:
+            found.extend(_spent(directory))
+    return found
+
+
+def remove(view: View, garbage: list[Garbage]) -> None:
+    """Remove what `find_garbage` found; a stage that goes is struck from the index first."""
+    journal = Journal(view.workspace, "garbage-collection")
+    for item in garbage:
+        if item.stage is not None and item.stage in view.index.done:
+            journal.forgotten(item.stage)
+        shutil.rmtree(item.path, ignore_errors=True)
+
+
+def _spent(directory: Path) -> Iterator[Garbage]:
+    """What a finished stage no longer needs."""
+    commit: dict[str, Any] | None = read_json_or_none(directory / "done.json")
+    if commit is None:
+        return
+    for attempt in sorted((directory / "attempts").glob("*")):
+        if attempt.name != commit["attempt"]:
+            yield Garbage(attempt, "another attempt was committed", _size(attempt))
+        elif (attempt / "checkpoints").is_dir():
+            yield Garbage(attempt / "checkpoints", "the stage is finished", _size(attempt / "checkpoints"))
+
+
+def _size(directory: Path) -> int:
+    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())

@@ -1,0 +1,154 @@
+"""Grids: a YAML file, one of its scales and presets over it, and the experiments that it asks for."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import Problems, mistake, unknown
+from orchestrator.expansion import expand
+from orchestrator.factors import Space, Vector, read_factors
+from orchestrator.naming import name_factors
+from orchestrator.overlays import apply_overlay, apply_override
+from orchestrator.pipeline import Pipeline, loop_names, read_pipeline
+from orchestrator.references import reference_targets, resolve_constants, trace
+from orchestrator.source import Document, read_document
+
+REQUIRED = ("study", "factors", "blocks", "pipeline")
+KEYS = (*REQUIRED, "name", "levels", "cells", "scales", "presets", "defaults")
+CHOICES = {"scale": "scales", "preset": "presets", "cells": "cells"}
+NO_CHOICE = "default"
+"""The scale, preset or cells of a grid that declares none."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A grid that is read, overlaid, checked and expanded; `orchestrator.plan` turns it into stages.
+
+    `document` is as written after overlays, with references; `space` and `pipeline` are compiled from it.
+    `experiments` are vectors of `space`, each once.
+    """
+
+    path: Path
+    study: str
+    name: str
+    scale: str
+    preset: str
+    cells: str
+    document: Document
+    space: Space
+    pipeline: Pipeline
+    experiments: list[Vector]
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """The names of the factors, in order."""
+        return tuple(factor.name for factor in self.space.factors)
+
+    def levels(self, vector: Vector) -> dict[str, Any]:
+        """The level of each factor of an experiment; absent factors are None."""
+        return dict(zip(self.factors, vector, strict=False))
+
+    def place(self, path: tuple[Any, ...], vector: Vector) -> str:
+        """Where the value at `path` was written for the experiment `vector`, references followed."""
+        levels = self.levels(vector)
+        return self.document.place(trace(self.document, path, levels.get))
+
+
+def load_grid(
+    path: Path | str,
+    scale: str | None = None,
+    preset: str | None = None,
+    cells: str | None = None,
+    where: str | None = None,
+    overrides: Iterable[str] = (),
+) -> Grid:
+    """Read a grid, put scale, preset and overrides over it, in this order, and expand its experiments.
+
+    `where` selects experiments; parents of a selected one that lie outside the selection are planned all the same.
+
+    Raises:
+        GridError: with every mistake that could be found in one go.
+    """
+    path = Path(path)
+    document = read_document(path)
+    _check_top(document)
+    chosen = {name: _choose(document, name, value) for name, value in _asked(scale, preset, cells).items()}
+    for name in ("scale", "preset"):
+        apply_overlay(document, (CHOICES[name], chosen[name]))
+    for override in overrides:
+        apply_override(document, override)
+    resolved, space = _resolve(document, {name: chosen[name] for name in ("scale", "preset")})
+    problems = Problems()
+    experiments: list[Vector] = []
+    with problems.collecting():
+        experiments = expand(resolved, space, _blocks(resolved, chosen["cells"]), where)
+    with problems.collecting():
+        pipeline = read_pipeline(resolved, space)
+    problems.raise_found()
+    study = str(document.values["study"])
+    name = str(document.values.get("name") or "/".join(f"{{{factor}}}" for factor in space.levels))
+    _check_name(document, name, space)
+    return Grid(path, study, name, **chosen, document=document, space=space, pipeline=pipeline, experiments=experiments)
+
+
+def _asked(scale: str | None, preset: str | None, cells: str | None) -> dict[str, str | None]:
+    return {"scale": scale, "preset": preset, "cells": cells}
+
+
+def _resolve(document: Document, constants: dict[str, str]) -> tuple[Document, Space]:
+    """The document with its constants put in, and the space of its factors."""
+    loops = loop_names(document)
+    names = {*(document.get(("factors",)) or {}), *loops}
+    resolved = Document(document.name, resolve_constants(document, names), document.places)
+    attributes = resolved.get(("levels",)) or {}
+    return resolved, Space(read_factors(resolved), attributes, loops, constants)
+
+
+def _check_top(document: Document) -> None:
+    """Every section is one of ours, or holds constants that something refers to."""
+    problems = Problems()
+    used = {target[0] for target in reference_targets(document.values)}
+    for key, value in document.values.items():
+        if key not in KEYS and (key not in used or not isinstance(value, dict)):
+            text = unknown("key", key, KEYS, " at the top")
+            problems.add(document.place((key,)), f"{text}, or a section of constants that a reference names")
+    for key in REQUIRED:
+        if key not in document.values:
+            problems.add(document.place(()), f"the grid has no {key!r}; it needs {', '.join(REQUIRED)}")
+    for key in ("factors", "levels", "blocks", "cells", "scales", "presets", "defaults", "pipeline"):
+        if not isinstance(document.values.get(key, {}), dict):
+            problems.add(document.place((key,)), f"{key} must be a mapping, not {document.values[key]!r}")
+    problems.raise_found()
+
+
+def _choose(document: Document, name: str, value: str | None) -> str:
+    """The scale, preset or cells: what was asked for, else the grid's default, else its first."""
+    declared = document.get((CHOICES[name],)) or {}
+    default = document.get(("defaults", name))
+    chosen = value if value is not None else default
+    if chosen is None:
+        return str(next(iter(declared), NO_CHOICE))
+    if chosen not in declared:
+        place = f"--{name} {chosen}" if value is not None else document.place(("defaults", name))
+        raise mistake(place, unknown(name, chosen, declared, f" in {document.name}"))
+    return str(chosen)
+
+
+def _blocks(document: Document, cells: str) -> Sequence[str]:
+    """The blocks that `cells` unites; all of them when the grid declares no cells."""
+    blocks = document.get(("blocks",)) or {}
+    chosen = document.get(("cells", cells), list(blocks))
+    place = document.place(("cells", cells))
+    if not isinstance(chosen, list) or not chosen:
+        raise mistake(place, f"cells {cells!r} must be a list of blocks")
+    for block in chosen:
+        if block not in blocks:
+            raise mistake(place, unknown("block", block, blocks, f" in cells {cells!r}"))
+    return chosen
+
+
+def _check_name(document: Document, name: str, space: Space) -> None:
+    for factor in name_factors(name):
+        if factor not in space.levels:
+            raise mistake(document.place(("name",)), unknown("factor", factor, space.levels, " in name"))

@@ -1,0 +1,56 @@
+"""Queries on the results store for the command line: select, average, choose metrics."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.errors import unknown
+from orchestrator.selection import chooser
+from results.files import WorkspaceError
+
+if TYPE_CHECKING:
+    import pandas
+
+
+def query(workspace: Path, where: str | None, by: list[str], metrics: list[str]) -> "pandas.DataFrame":
+    """The rows of `results.load` that `where` holds for, averaged by the factors `by`, with only `metrics`.
+
+    An average comes with `n`, the number of experiments behind it.
+
+    Raises:
+        WorkspaceError: a factor or metric that does not exist, or a wrong expression.
+    """
+    import results
+
+    frame = results.load(workspace)
+    if where is not None:
+        frame = _select(frame, where)
+    _check("metric", metrics, frame.columns)
+    _check("factor", by, frame.columns)
+    if by:
+        return _average(frame, by, metrics)
+    return frame[["experiment", "name", "status", *metrics]] if metrics else frame
+
+
+def _select(frame: "pandas.DataFrame", where: str) -> "pandas.DataFrame":
+    rows: list[dict[Any, Any]] = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    numbers = [name for name in frame.select_dtypes("number").columns if name.isidentifier()]
+    chosen = chooser(where, rows, numbers)
+    return frame[[chosen(row) for row in rows]]
+
+
+def _average(frame: "pandas.DataFrame", by: list[str], metrics: list[str]) -> "pandas.DataFrame":
+    numbers = metrics or [name for name in frame.select_dtypes("number").columns if _is_primary(name, by)]
+    groups = frame.groupby(by, dropna=False, observed=True)
+    averaged = groups[numbers].mean()
+    averaged.insert(0, "n", groups.size())
+    return averaged.reset_index()
+
+
+def _is_primary(name: str, by: list[str]) -> bool:
+    return "." not in name and name not in by and name != "seed"
+
+
+def _check(what: str, names: list[str], columns: Any) -> None:
+    for name in names:
+        if name not in columns:
+            raise WorkspaceError(unknown(what, name, columns))

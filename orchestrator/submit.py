@@ -1,0 +1,44 @@
+"""Submitting a plan: its record and stages are written, what is unfinished goes to a backend."""
+
+from cluster.backend import Backend
+from orchestrator.dispatch import Work, dispatch
+from orchestrator.plan import Plan
+from orchestrator.remainder import remainder
+from orchestrator.view import View
+from results.files import WorkspaceError
+from results.journal import Index
+from results.layout import Workspace
+from results.plans import write_plan
+from workers.submission import Submission
+
+
+def submit_plan(
+    workspace: Workspace, plan: Plan, backend: Backend, hub_map: dict[str, str] | None = None
+) -> Submission | None:
+    """Write the plan, then submit its unfinished stages; None when all is done.
+
+    Stages that another grid or an earlier submission already finished are not touched.
+
+    Raises:
+        WorkspaceError: the workspace cannot be written; nothing was submitted then.
+    """
+    try:
+        _write_stages(workspace, plan)
+        digest = write_plan(workspace, plan.record())
+        view = View(workspace)
+        executions = {stage.id: stage.execution for stage in plan.stages}
+        ids = {one.id for one in plan.experiments}
+        chosen = [one for one in view.experiments.values() if one.id in ids]
+        items = remainder(view, chosen, executions)
+        return dispatch(workspace, backend, Work(items, plan.shapes, hub_map or {}, digest))
+    except OSError as error:
+        raise WorkspaceError(f"{workspace.root}: the workspace cannot be written ({error.strerror})") from None
+
+
+def _write_stages(workspace: Workspace, plan: Plan) -> None:
+    """Write `stage.json` of what is not yet committed, before the plan that names it."""
+    index = Index(workspace)
+    index.refresh()
+    for number, planned in enumerate(plan.stages):
+        if planned.id not in index.done:
+            plan.stage(number).write(workspace)

@@ -1,0 +1,140 @@
+"""What is printed of a plan, a state and an outcome."""
+
+from collections import Counter, defaultdict
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from orchestrator.units import human_seconds
+from orchestrator.view import Experiment, View
+from results.status import Counts
+
+if TYPE_CHECKING:
+    from orchestrator.plan import Plan
+
+
+def plan_summary(plan: "Plan") -> dict[str, Any]:
+    """Counts, cost and shapes of a plan, JSON-ready. Costs are core-seconds, or GPU-seconds on shapes with GPUs."""
+    kinds: dict[str, dict[str, Any]] = defaultdict(lambda: {"stages": 0, "seconds": 0.0})
+    shapes: dict[str, dict[str, Any]] = defaultdict(lambda: {"stages": 0, "seconds": 0.0})
+    for stage in plan.stages:
+        for group, key in ((kinds, stage.kind.name), (shapes, stage.shape)):
+            group[key]["stages"] += 1
+            group[key]["seconds"] += stage.cost
+    for name, needs in plan.shapes.items():
+        shapes[name]["gpu_hours"] = shapes[name]["seconds"] / 3600 * float(needs.get("gpus", 0))
+        shapes[name]["memory_gb"] = needs.get("memory_gb")
+    record = plan.record()
+    return {
+        "study": record.study,
+        "grid": record.grid,
+        "scale": record.scale,
+        "preset": record.preset,
+        "experiments": len(plan.experiments),
+        "stages": len(plan.stages),
+        "kinds": dict(sorted(kinds.items())),
+        "shapes": dict(sorted(shapes.items())),
+    }
+
+
+def print_plan(summary: dict[str, Any]) -> None:
+    """Print a plan's summary as two small tables."""
+    console = Console()
+    console.print(
+        f"{summary['study']} ({summary['scale']}, {summary['preset']}): "
+        f"{summary['experiments']} experiments, {summary['stages']} distinct stages"
+    )
+    kinds = Table("stage kind", "stages", "expected time", box=None)
+    for kind, row in summary["kinds"].items():
+        kinds.add_row(kind, str(row["stages"]), human_seconds(row["seconds"]))
+    shapes = Table("resource shape", "stages", "expected time", "GPU-hours", "memory", box=None)
+    for shape, row in summary["shapes"].items():
+        gpu_hours = f"{row.get('gpu_hours', 0.0):.1f}"
+        shapes.add_row(shape, str(row["stages"]), human_seconds(row["seconds"]), gpu_hours, f"{row.get('memory_gb')} GB")
+    console.print(kinds)
+    console.print(shapes)
+
+
+def status_summary(view: View, experiments: list[Experiment]) -> dict[str, Any]:
+    """The state of a workspace, JSON-ready: a count for each status, stages by kind and state, what is held."""
+    kinds: dict[str, Counter[str]] = defaultdict(Counter)
+    for stage, kind in _kinds(experiments).items():
+        kinds[kind][view.survey.stages[stage]] += 1
+    return {
+        **asdict(view.counts(experiments)),
+        "experiments": len(experiments),
+        "stages": {kind: dict(sorted(states.items())) for kind, states in sorted(kinds.items())},
+        "held_because": view.held,
+        "workers": [record["name"] for record in view.live_supervisors()],
+    }
+
+
+def print_status(view: View, experiments: list[Experiment]) -> None:
+    """Print the state of a workspace by study and kind of stage, what failed by class, and what is held."""
+    console = Console()
+    _print_studies(console, view, experiments)
+    table = Table("stage kind", "done", "running", "pending", "failed", "blocked", "held", box=None)
+    summary = status_summary(view, experiments)
+    for kind, states in summary["stages"].items():
+        done = states.get("done", 0) + states.get("diverged", 0)
+        others = [str(states.get(state, 0)) for state in ("running", "pending", "failed", "blocked", "held")]
+        table.add_row(kind, str(done), *others)
+    console.print(table)
+    _print_failures(console, view)
+    workers = summary["workers"]
+    console.print(f"{len(workers)} workers run" if workers else "no worker runs")
+
+
+def print_outcome(view: View, experiments: list[str]) -> int:
+    """Print how a run ended and return its exit code: 0 when every experiment has its result, else 1."""
+    console = Console()
+    chosen = [view.experiments[identity] for identity in experiments]
+    counts = view.counts(chosen)
+    console.print(f"{len(chosen)} experiments: {_listed(counts)}", highlight=False)
+    _print_failures(console, view)
+    if counts.done + counts.diverged < len(chosen):
+        console.print("`yates why EXPERIMENT` explains one; `yates resume` goes on", highlight=False)
+        return 1
+    root = view.workspace.root
+    console.print(f"results: yates results -w {root} --by model,method · store: {root}/store/latest", highlight=False)
+    return 0
+
+
+def _print_studies(console: Console, view: View, experiments: list[Experiment]) -> None:
+    groups: dict[tuple[str, str, str], list[Experiment]] = defaultdict(list)
+    for one in experiments:
+        groups[(one.plan.study, one.plan.scale, one.plan.preset)].append(one)
+    for (study, scale, preset), members in sorted(groups.items()):
+        console.print(f"{study} ({scale}, {preset}): {_listed(view.counts(members))}", highlight=False)
+
+
+def _print_failures(console: Console, view: View) -> None:
+    """Failures by class with one example of each, and each held kind with its one reason."""
+    classes: dict[str, list[str]] = defaultdict(list)
+    for stage in sorted(view.failed):
+        last = view.index.endings[stage][-1]
+        classes[f"{last['kind']} {last['ending']}"].append(last["message"] or "")
+    for name, texts in sorted(classes.items()):
+        console.print(f"failed: {len(texts)} × {name}, such as: {texts[0]}", highlight=False, markup=False)
+    for kind, reason in sorted(view.held.items()):
+        console.print(f"held: {kind}: {reason}", highlight=False, markup=False)
+
+
+def _listed(counts: Counts) -> str:
+    named = [f"{count} {status}" for status, count in asdict(counts).items() if count]
+    return ", ".join(named) or "none"
+
+
+def _kinds(experiments: list[Experiment]) -> dict[str, str]:
+    """Every stage that `experiments` have or stand on, with its kind."""
+    found: dict[str, str] = {}
+    for one in experiments:
+        pending = list(one.row.stages.values())
+        while pending:
+            row = one.plan.stages[pending.pop()]
+            if row.stage not in found:
+                found[row.stage] = row.kind
+                pending.extend(row.parents)
+    return found

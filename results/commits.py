@@ -1,0 +1,248 @@
+"""From commits on disk (`done.json` and what lies beside it) to rows of the store.
+
+Hundreds of thousands of small files are read in chunks, so that memory holds one chunk of parsed JSON and
+otherwise Arrow tables. A damaged file costs its own rows, never the others'.
+"""
+
+import json
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+
+from results.files import WorkspaceError
+from results.layout import Workspace
+from results.records import AttemptRecord, Commit
+from results.schema import ATTEMPTS, COMMITS, METRICS, TABLES, read_table
+
+_CHUNK = 4096
+_READERS = 4
+_NOT_A_ROW = (pa.ArrowException, TypeError, AttributeError, KeyError, ValueError, OverflowError)
+_SECONDS = ("compute", "load", "save", "other")
+
+Item = TypeVar("Item")
+
+
+@dataclass
+class Fresh:
+    """Rows of commits that a generation does not hold.
+
+    `missing` are stages asked for that have no commit, `damaged` maps each unreadable file to the reason,
+    and `revisit` names the stages whose files those are.
+    """
+
+    commits: pa.Table = field(default_factory=COMMITS.empty_table)
+    metrics: pa.Table = field(default_factory=METRICS.empty_table)
+    attempts: pa.Table = field(default_factory=ATTEMPTS.empty_table)
+    missing: set[str] = field(default_factory=set)
+    damaged: dict[str, str] = field(default_factory=dict)
+    revisit: set[str] = field(default_factory=set)
+
+
+def read_commits(workspace: Workspace, stages: Iterable[str], known: Mapping[str, str]) -> Fresh:
+    """Read `done.json` of `stages`; those whose winning attempt is the one in `known` are left out."""
+    fresh = Fresh()
+    parts: list[tuple[pa.Table, pa.Table, pa.Table]] = []
+    with ThreadPoolExecutor(_READERS) as readers:
+        for chunk in _chunks(sorted(stages)):
+            contents = readers.map(lambda stage: _content(workspace, stage), chunk, chunksize=64)
+            commits = list(_parsed(workspace, zip(chunk, contents, strict=True), known, fresh))
+            parts.append(_tables(workspace, commits, fresh))
+    if parts:
+        fresh.commits, fresh.metrics, fresh.attempts = map(pa.concat_tables, zip(*parts, strict=True))
+    return fresh
+
+
+def attempts_table(records: Sequence[AttemptRecord]) -> pa.Table:
+    """Attempt records flattened, one row each; a record that does not fit the schema is left out."""
+    table, _ = _build(records, _attempt_rows, ATTEMPTS, lambda record: "")
+    return table
+
+
+def committed_stages(workspace: Workspace) -> Iterator[str]:
+    """Ids of all stages that have a `done.json`, found by looking at every stage's directory."""
+    for directory in _stage_directories(workspace):
+        if (directory / "done.json").exists():
+            yield directory.name
+
+
+def ended_attempts(workspace: Workspace) -> Iterator[AttemptRecord]:
+    """The records of all attempts on disk that ended, readable ones only."""
+    for directory in _stage_directories(workspace):
+        for path in (directory / "attempts").glob("*/attempt.json"):
+            record = _json_or_none(path)
+            if isinstance(record, dict) and record.get("ended") is not None:
+                yield record  # type: ignore[misc]
+
+
+def read_outputs(workspace: Workspace, name: str, commits: pa.Table, fresh: Fresh) -> Iterator[pa.Table]:
+    """Tables `name` (curves or samples) that the attempts in `commits` wrote, a few hundred stages at a time.
+
+    An unreadable file is noted in `fresh` and costs its own rows only.
+    """
+    pairs = zip(commits["stage"].to_pylist(), commits["attempt"].to_pylist(), strict=True)
+    with ThreadPoolExecutor(_READERS) as readers:
+        for chunk in _chunks(pairs, 512):
+            found = readers.map(lambda pair: _output(workspace, name, *pair), chunk)
+            yield from _good_outputs(chunk, found, fresh)
+
+
+def _good_outputs(
+    pairs: Sequence[tuple[str, str]], found: Iterable[pa.Table | WorkspaceError | None], fresh: Fresh
+) -> Iterator[pa.Table]:
+    tables = []
+    for (stage, _), output in zip(pairs, found, strict=True):
+        if isinstance(output, WorkspaceError):
+            fresh.damaged[str(output).split(": ", 1)[0]] = str(output).split(": ", 1)[-1]
+            fresh.revisit.add(stage)
+        elif output is not None:
+            tables.append(output)
+    if tables:
+        yield pa.concat_tables(tables)
+
+
+def _output(workspace: Workspace, name: str, stage: str, token: str) -> pa.Table | WorkspaceError | None:
+    schema = TABLES[name]
+    try:
+        table = read_table(workspace.output(stage, token) / f"{name}.parquet", schema)
+    except FileNotFoundError:
+        return None
+    except WorkspaceError as error:
+        return error
+    stages = pa.repeat(pa.scalar(stage, schema.field("stage").type), table.num_rows)
+    return table.set_column(schema.get_field_index("stage"), schema.field("stage"), stages)
+
+
+def _content(workspace: Workspace, stage: str) -> bytes | OSError:
+    try:
+        return workspace.done_file(stage).read_bytes()
+    except OSError as error:
+        return error
+
+
+def _parsed(
+    workspace: Workspace,
+    contents: Iterable[tuple[str, bytes | OSError]],
+    known: Mapping[str, str],
+    fresh: Fresh,
+) -> Iterator[Commit]:
+    for stage, content in contents:
+        if isinstance(content, FileNotFoundError | NotADirectoryError):
+            fresh.missing.add(stage)
+            continue
+        try:
+            commit = _commit(stage, content)
+        except (ValueError, OSError) as error:
+            _note(workspace, fresh, stage, str(error))
+            continue
+        if known.get(stage) != commit["attempt"]:
+            yield commit
+
+
+def _commit(stage: str, content: bytes | OSError) -> Commit:
+    if isinstance(content, OSError):
+        raise content
+    commit: Commit = json.loads(content)
+    if not isinstance(commit, dict) or commit.get("stage") != stage:
+        raise ValueError("is not the commit of this stage")
+    if not isinstance(commit.get("attempt"), str) or commit.get("outcome") not in ("done", "diverged"):
+        raise ValueError("names no attempt or no known outcome")
+    return commit
+
+
+def _tables(
+    workspace: Workspace, commits: Sequence[Commit], fresh: Fresh
+) -> tuple[pa.Table, pa.Table, pa.Table]:
+    """Commits, metrics and attempts of one chunk; a commit counts only if its metric rows all fit."""
+    metrics, misfits = _build(commits, _metric_rows, METRICS, lambda commit: commit["stage"])
+    for stage, reason in misfits.items():
+        _note(workspace, fresh, stage, reason)
+    good = [commit for commit in commits if commit["stage"] not in misfits]
+    winners, odd = _build(good, _commit_rows, COMMITS, lambda commit: commit["stage"])
+    for stage, reason in odd.items():
+        _note(workspace, fresh, stage, reason)
+    if odd:
+        return _tables(workspace, [commit for commit in good if commit["stage"] not in odd], fresh)
+    return winners, metrics, attempts_table([commit["record"] for commit in good if commit.get("record")])
+
+
+def _note(workspace: Workspace, fresh: Fresh, stage: str, reason: str) -> None:
+    fresh.damaged[str(workspace.done_file(stage))] = reason
+    fresh.revisit.add(stage)
+
+
+def _build(
+    items: Sequence[Item],
+    rows: Callable[[Item], list[dict[str, Any]]],
+    schema: pa.Schema,
+    name: Callable[[Item], str],
+) -> tuple[pa.Table, dict[str, str]]:
+    """The rows of all `items` as one table, and what is wrong with the items that do not fit.
+
+    All at once first; one by one only when that fails, to find out which.
+    """
+    try:
+        return _arrow([row for item in items for row in rows(item)], schema), {}
+    except _NOT_A_ROW:
+        tables, misfits = [schema.empty_table()], {}
+        for item in items:
+            try:
+                tables.append(_arrow(rows(item), schema))
+            except _NOT_A_ROW as error:
+                misfits[name(item)] = repr(error)
+        return pa.concat_tables(tables), misfits
+
+
+def _arrow(rows: Collection[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    columns = [pa.array([row.get(column.name) for row in rows], column.type) for column in schema]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _metric_rows(commit: Commit) -> list[dict[str, Any]]:
+    both = {"stage": commit["stage"], "kind": commit["kind"]}
+    return [{**row, **both} for row in commit["metrics"]]
+
+
+def _commit_rows(commit: Commit) -> list[dict[str, Any]]:
+    return [{**commit}]
+
+
+def _attempt_rows(record: AttemptRecord) -> list[dict[str, Any]]:
+    seconds = record.get("seconds") or {}
+    flat: dict[str, Any] = {**record, **{f"seconds_{part}": seconds.get(part) for part in _SECONDS}}
+    for name in ("fingerprint", "execution"):
+        flat[name] = json.dumps(record.get(name) or {}, sort_keys=True)
+    if not flat.get("token"):
+        raise ValueError("an attempt without a token")
+    return [flat]
+
+
+def _stage_directories(workspace: Workspace) -> Iterator[Path]:
+    for shard in _directories(workspace.stages):
+        yield from _directories(shard)
+
+
+def _directories(path: Path) -> list[Path]:
+    try:
+        with os.scandir(path) as entries:
+            return sorted(Path(entry.path) for entry in entries if entry.is_dir() and entry.name[0] != ".")
+    except FileNotFoundError:
+        return []
+
+
+def _json_or_none(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def _chunks(items: Iterable[Item], size: int = _CHUNK) -> Iterator[list[Item]]:
+    remaining = iter(items)
+    while chunk := list(islice(remaining, size)):
+        yield chunk

@@ -1,0 +1,132 @@
+"""Preference pairs of a source, with what the drop rules removed (alignment study, section 3)."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import chain
+
+from workers.context import BadInput, StageContext
+from workers.data import beavertails
+from workers.data.dialogues import Pair, Unusable
+from workers.data.files import Split, has_test_files, split_files
+from workers.data.hh import hh_pair
+from workers.data.rows import Row, read_rows
+from workers.kinds import load_object, unknown
+from workers.specs.data import PreferenceData
+
+LAYOUTS = {
+    "hh-rlhf": (
+        "hh-rlhf/{preference}-base/{split}.jsonl.gz",
+        "{preference}-base/{split}.jsonl.gz",
+        "{preference}-base/{split}.jsonl",
+        "*{preference}-base*{split}.json*",
+    ),
+    "beavertails": (
+        "pku-saferlhf/{split}.jsonl",
+        "{split}.jsonl",
+        "data/{split}.jsonl",
+        "data/*/{split}.jsonl",
+        "data/{split}*.parquet",
+    ),
+}
+SINGLE = ("harmless", "helpful")
+
+
+@dataclass
+class PairSet:
+    """Pairs of one split. `read` counts the rows of the files, `dropped` those that each rule removed."""
+
+    pairs: list[Pair] = field(default_factory=list)
+    read: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    def extend(self, other: "PairSet") -> None:
+        """Add another set's pairs and counts."""
+        self.pairs.extend(other.pairs)
+        self.read += other.read
+        self.dropped.update(other.dropped)
+
+
+def load_pairs(context: StageContext, data: PreferenceData, split: Split) -> PairSet:
+    """Every usable pair of a split, in the files' order; for a mixture the union, its conflicts settled.
+
+    Raises:
+        BadInput: files are missing or malformed, no pair is left, or the data set is unknown.
+    """
+    preferences = SINGLE if data.preference == "harmless+helpful" else (data.preference,)
+    total = PairSet()
+    for preference in preferences:
+        total.extend(_load_one(context, data, preference, split))
+    if len(preferences) > 1:
+        _settle_conflicts(total, data.mixture_conflicts)
+    if not total.pairs:
+        raise BadInput(f"{data.dataset} ({data.preference}, {split}): none of {total.read} rows is usable: "
+                       f"{dict(total.dropped)}")
+    return total
+
+
+def in_held_out(prompt: str, share: float) -> bool:
+    """Whether a prompt belongs to the held-out share, by its hash: the same prompt always falls on one side."""
+    digest = hashlib.sha256(f"held-out/{prompt}".encode()).digest()
+    return int.from_bytes(digest[:8]) < share * 2**64
+
+
+def _load_one(context: StageContext, data: PreferenceData, preference: str, split: Split) -> PairSet:
+    if ":" in data.dataset:
+        return _from_loader(context, data, preference, split)
+    if data.dataset not in LAYOUTS:
+        raise BadInput(unknown("preference data set", data.dataset, [*LAYOUTS, "module:object"]))
+    layouts = LAYOUTS[data.dataset]
+    files = split_files(context, data.source, layouts, split, preference)
+    rows = list(chain.from_iterable(read_rows(path) for path in files.paths))
+    found = _parse(data.dataset, rows, preference)
+    if files.whole or not has_test_files(context, data.source, layouts, preference):
+        kept = [pair for pair in found.pairs if in_held_out(pair.prompt, data.held_out) == (split == "test")]
+        found.dropped["other split"] += len(found.pairs) - len(kept)
+        found.pairs = kept
+    return found
+
+
+def _from_loader(context: StageContext, data: PreferenceData, preference: str, split: Split) -> PairSet:
+    """Pairs of a user's loader `(context, data, preference, split) -> iterable of Pair`."""
+    pairs = [_marked(pair, preference) for pair in load_object(data.dataset)(context, data, preference, split)]
+    return PairSet(pairs, len(pairs))
+
+
+def _parse(dataset: str, rows: list[Row], preference: str) -> PairSet:
+    if dataset == "beavertails" and rows and all(name in rows[0] for name in beavertails.MINI_FIELDS):
+        pairs = [_marked(pair, preference) for pair in beavertails.paired_answers(rows, preference)]
+        return PairSet(pairs, len(rows), Counter({"single answers": len(rows) - 2 * len(pairs)}))
+    reader = hh_pair if dataset == "hh-rlhf" else beavertails.READERS[preference]
+    return _read_each(rows, reader, preference)
+
+
+def _read_each(rows: Iterable[Row], reader: Callable[[Row], Pair], preference: str) -> PairSet:
+    found = PairSet()
+    for row in rows:
+        found.read += 1
+        try:
+            found.pairs.append(_marked(reader(row), preference))
+        except Unusable as reason:
+            found.dropped[str(reason)] += 1
+    return found
+
+
+def _settle_conflicts(total: PairSet, rule: str) -> None:
+    """Keep one of equal pairs; with `drop`, remove pairs whose two preferences point in opposite ways."""
+    orders: dict[tuple[object, ...], Pair] = {}
+    for pair in total.pairs:
+        orders.setdefault((pair.history, pair.prompt, pair.chosen, pair.rejected), pair)
+    kept = [
+        pair
+        for (history, prompt, chosen, rejected), pair in orders.items()
+        if rule == "keep" or (history, prompt, rejected, chosen) not in orders
+    ]
+    total.dropped["repeated"] += len(total.pairs) - len(orders)
+    total.dropped["conflict"] += len(orders) - len(kept)
+    total.pairs = kept
+
+
+def _marked(pair: Pair, preference: str) -> Pair:
+    return Pair(pair.prompt, pair.chosen, pair.rejected, pair.history, preference)

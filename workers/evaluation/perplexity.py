@@ -1,0 +1,81 @@
+"""Perplexity of held-out text, each document scored on its own after the beginning mark."""
+
+import math
+import re
+
+from results.records import MetricRow
+from workers.context import metric
+from workers.evaluation.benchmark import Measurement, estimate_row
+from workers.evaluation.candidate import Candidate
+from workers.evaluation.harness import Harness, LocalTask, prepare, template
+from workers.evaluation.recall import recalled
+from workers.evaluation.sources import Location, Row, hub_rows, json_lines, locate, required, spread
+from workers.evaluation.statistics import Estimate, ratio
+from workers.specs.evaluate import Benchmark
+
+FIELDS: dict[str, type | tuple[type, ...]] = {"text": str}
+NAMES = ("pretrain/validation.jsonl", "validation.jsonl", "test.jsonl")
+
+
+def measure(benchmark: Benchmark, candidate: Candidate) -> Measurement:
+    """Perplexity by token (primary) and by word, nats per token and bits per byte; errors are by document.
+
+    Words are those of lm-eval: separated by white space. Figures by token compare models of one tokenizer only.
+
+    Raises:
+        BadInput: the data is missing or malformed.
+    """
+    location = locate(benchmark.source, candidate.context)
+    key = ("perplexity", location.key(), benchmark.limit, candidate.max_length, candidate.tokenizer_digest)
+    harness = recalled(candidate.context.memory, key, lambda: _prepare(location, benchmark, candidate))
+    harness.evaluate(candidate)
+    items = harness.items
+    texts = [str(item.row["text"]) for item in items]
+    nats = [-float(item.results[0]) for item in items]
+    by_token = ratio(nats, [len(harness.encoded[text]) for text in texts])
+    by_word = ratio(nats, [len(re.split(r"\s+", text)) for text in texts])
+    by_byte = ratio([value / math.log(2) for value in nats], [len(text.encode()) for text in texts])
+    rows = [
+        _exponential("token", by_token, primary=True),
+        _exponential("word", by_word),
+        estimate_row("perplexity", "nats_per_token", by_token, "nats"),
+        estimate_row("perplexity", "bits_per_byte", by_byte, "bits"),
+    ]
+    return Measurement(rows)
+
+
+def _exponential(name: str, rate: Estimate, primary: bool = False) -> MetricRow:
+    """exp of nats per unit; its error by the delta method."""
+    if rate.value is None or rate.value > 700:
+        return metric("perplexity", None, metric=name, n=rate.n, primary=primary)
+    value = math.exp(rate.value)
+    stderr = value * rate.stderr if rate.stderr is not None else None
+    return metric("perplexity", value, metric=name, stderr=stderr, n=rate.n, primary=primary)
+
+
+def _prepare(location: Location, benchmark: Benchmark, candidate: Candidate) -> Harness:
+    rows = spread(documents(location), benchmark.limit)
+    return prepare({"perplexity": LocalTask(template("perplexity"), rows)}, candidate, new_tokens=0)
+
+
+def documents(location: Location) -> list[Row]:
+    """Rows with `text`: JSON lines, plain text files named in the source's `files`, or a hub data set.
+
+    Plain text is one document for each paragraph (lines up to a blank line). Rows without words are left out.
+
+    Raises:
+        BadInput: the data is missing or malformed.
+    """
+    files = [location.file(name) for name in location.source.files]
+    lines = [path for path in files if path.suffix == ".jsonl"]
+    plain = [path for path in files if path.suffix != ".jsonl"]
+    found = location.find(*NAMES) if not files else None
+    rows = [row for path in lines or [found] if path is not None for row in json_lines(path)]
+    rows += [{"text": text} for path in plain for text in _paragraphs(path.read_text(encoding="utf-8"))]
+    if not files and found is None:
+        rows = hub_rows(location, None, "test")
+    return [row for row in required(rows, FIELDS, location.name) if row["text"].strip()]
+
+
+def _paragraphs(text: str) -> list[str]:
+    return [part.strip() for part in re.split(r"\n\s*\n", text) if part.strip()]

@@ -1,0 +1,121 @@
+"""Where a model or its tokenizer lies on disk: a parent stage, a local directory, a mapped or a cached hub id."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from results.files import read_json_or_none
+from results.layout import Workspace
+from workers.context import BadInput, Parent, StageContext
+from workers.specs.model import ModelRecipe
+from workers.stage import Stage
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A directory of model files and the key under which what is loaded from it may be kept.
+
+    `key` names content, not a place: the id of the stage that made it, or hub id and revision. `name` is what
+    an adapter's configuration calls its base; it never holds a path of this machine unless the user gave one.
+    """
+
+    key: str
+    name: str
+    directory: Path
+
+
+def parent_source(parent: Parent) -> ModelSource:
+    """The full model that a parent left in `model/`.
+
+    Raises:
+        BadInput: the parent left no full model.
+    """
+    return stage_source(parent.stage, parent.output)
+
+
+def stage_source(stage: Stage, output: Path) -> ModelSource:
+    """The full model below `output`, made by `stage`."""
+    directory = output / "model"
+    if not directory.is_dir():
+        raise BadInput(f"stage {stage.id} ({stage.kind.name}) left no model: {directory} does not exist")
+    return ModelSource(f"stage:{stage.id}", f"stage-{stage.id}", directory)
+
+
+def base_source(context: StageContext, recipe: ModelRecipe) -> ModelSource:
+    """The model that a stage starts from: its parent in role `base`, else `recipe.hub`.
+
+    Raises:
+        BadInput: there is neither, or the hub id is not on this machine.
+    """
+    parent = context.parent("base")
+    return parent_source(parent) if parent is not None else hub_source(context, recipe)
+
+
+def hub_source(context: StageContext, recipe: ModelRecipe) -> ModelSource:
+    """The model that `recipe.hub` names.
+
+    Raises:
+        BadInput: the recipe names none, or it is not on this machine.
+    """
+    if recipe.hub is None:
+        raise BadInput("no model: the stage has no parent in role `base`, and its recipe names no `model.hub`")
+    directory = hub_directory(context.hub_map, recipe.hub, recipe.revision)
+    if not (directory / "config.json").is_file():
+        raise BadInput(f"model {recipe.hub!r}: {directory} holds no config.json")
+    return ModelSource(f"hub:{recipe.hub}@{recipe.digest or recipe.revision or directory}", recipe.hub, directory)
+
+
+def hub_directory(
+    hub_map: dict[str, str], hub: str, revision: str | None = None, repository: str = "model"
+) -> Path:
+    """The local directory (or file) of a hub id; `repository` is `model` or `dataset`.
+
+    Looked up in this order: the hub map, a local path, the hub's own cache. The network is never asked.
+
+    Raises:
+        BadInput: it is in none of them; the message says where was looked and how to bring it.
+    """
+    if hub in hub_map:
+        return _mapped(hub, Path(hub_map[hub]).expanduser())
+    local = Path(hub).expanduser()
+    return local if local.exists() else _cached(hub, revision, repository)
+
+
+def stage_output(workspace: Workspace, stage_id: str) -> Path:
+    """The output directory of a committed stage.
+
+    Raises:
+        BadInput: the stage is not committed.
+    """
+    commit = read_json_or_none(workspace.done_file(stage_id))
+    if commit is None:
+        raise BadInput(f"stage {stage_id} is not done: {workspace.done_file(stage_id)} does not exist")
+    return workspace.output(stage_id, commit["attempt"])
+
+
+def committed_parent(workspace: Workspace, stage: Stage, role: str) -> Parent | None:
+    """The first parent of `stage` in `role`, read from the workspace, or None when it has none."""
+    for name, identity in stage.parents:
+        if name == role:
+            output = stage_output(workspace, identity)
+            return Parent(role, Stage.read(workspace, identity), output, [])
+    return None
+
+
+def _mapped(hub: str, path: Path) -> Path:
+    if path.exists():
+        return path
+    raise BadInput(f"{hub!r} is mapped to {path}, which does not exist; correct the hub map")
+
+
+def _cached(hub: str, revision: str | None, repository: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(hub, revision=revision, repo_type=repository, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError, HfHubHTTPError, OSError):
+        at = f" at revision {revision}" if revision else ""
+        raise BadInput(
+            f"{repository} {hub!r}{at} is not on this machine: not in the hub map, not a local path, not in the "
+            "hub's cache. Run `yates fetch` where there is a network, or map it to a local path in the hub map"
+        ) from None
