@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from results.files import WorkspaceError
+
 MOST_PROBLEMS = 20
 """More than these are cut: a list that scrolls away helps nobody."""
 
@@ -19,7 +21,7 @@ class Problem(NamedTuple):
         return f"{self.place}: {self.text}"
 
 
-class GridError(Exception):
+class GridError(WorkspaceError):
     """A grid that cannot be read, expanded or planned. The message is for the person who wrote it.
 
     Invariant: `problems` is never empty and holds no mistake twice; the message has one line for each.

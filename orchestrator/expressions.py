@@ -7,7 +7,7 @@ comparison with None is false.
 
 import ast
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -174,3 +174,14 @@ def _chain(vector: Vector, first: Evaluate, steps: list[tuple[Callable[[Any, Any
             return False
         left = right
     return True
+
+
+def compile_where(where: str, known: Iterable[str]) -> Callable[[Mapping[str, Any]], bool]:
+    """A `--where` over experiments that are already planned: a predicate of factor -> level.
+
+    Raises:
+        GridError: the expression is wrong or names no factor of `known`.
+    """
+    names = tuple(sorted(known))
+    expression = compile_expression(where, Space((), {}, names), f"--where {where}")
+    return lambda levels: expression.holds(tuple([levels.get(name) for name in names]))

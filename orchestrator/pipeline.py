@@ -46,7 +46,10 @@ class ParentRule:
 
 @dataclass
 class StageRule:
-    """A stage of the pipeline, compiled. `key` gives the part of a vector that decides what it is."""
+    """A stage of the pipeline, compiled. `key` gives the part of a vector that decides what it is.
+
+    `show` says whether it is an experiment's own: with `show: false` it exists only for the stages that stand on it.
+    """
 
     name: str
     kind: Kind
@@ -171,7 +174,7 @@ class _Reader:
         return vector[self.space.position["seed"]]
 
     def _show(self, path: KeyPath, content: dict[str, Any]) -> bool:
-        show = content.get("show", False)
+        show = content.get("show", True)
         if not isinstance(show, bool):
             raise mistake(self._place(*path, "show"), f"show must be true or false, not {show!r}")
         return show

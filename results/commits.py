@@ -15,17 +15,20 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from results.collector import collector_paused
 from results.files import WorkspaceError
 from results.layout import Workspace
 from results.records import AttemptRecord, Commit
 from results.schema import ATTEMPTS, COMMITS, METRICS, TABLES, read_table
 
 _CHUNK = 4096
+_PORTION = 64
 _READERS = 4
 _NOT_A_ROW = (pa.ArrowException, TypeError, AttributeError, KeyError, ValueError, OverflowError)
 _SECONDS = ("compute", "load", "save", "other")
 
 Item = TypeVar("Item")
+Found = TypeVar("Found")
 
 
 @dataclass
@@ -48,9 +51,9 @@ def read_commits(workspace: Workspace, stages: Iterable[str], known: Mapping[str
     """Read `done.json` of `stages`; those whose winning attempt is the one in `known` are left out."""
     fresh = Fresh()
     parts: list[tuple[pa.Table, pa.Table, pa.Table]] = []
-    with ThreadPoolExecutor(_READERS) as readers:
+    with ThreadPoolExecutor(_READERS) as readers, collector_paused():
         for chunk in _chunks(sorted(stages)):
-            contents = readers.map(lambda stage: _content(workspace, stage), chunk, chunksize=64)
+            contents = _in_threads(readers, lambda stage: _content(workspace, stage), chunk)
             commits = list(_parsed(workspace, zip(chunk, contents, strict=True), known, fresh))
             parts.append(_tables(workspace, commits, fresh))
     if parts:
@@ -88,7 +91,7 @@ def read_outputs(workspace: Workspace, name: str, commits: pa.Table, fresh: Fres
     pairs = zip(commits["stage"].to_pylist(), commits["attempt"].to_pylist(), strict=True)
     with ThreadPoolExecutor(_READERS) as readers:
         for chunk in _chunks(pairs, 512):
-            found = readers.map(lambda pair: _output(workspace, name, *pair), chunk)
+            found = _in_threads(readers, lambda pair: _output(workspace, name, *pair), chunk)
             yield from _good_outputs(chunk, found, fresh)
 
 
@@ -107,9 +110,11 @@ def _good_outputs(
 
 
 def _output(workspace: Workspace, name: str, stage: str, token: str) -> pa.Table | WorkspaceError | None:
-    schema = TABLES[name]
+    path, schema = workspace.output(stage, token) / f"{name}.parquet", TABLES[name]
+    if not path.exists():
+        return None
     try:
-        table = read_table(workspace.output(stage, token) / f"{name}.parquet", schema)
+        table = read_table(path, schema)
     except FileNotFoundError:
         return None
     except WorkspaceError as error:
@@ -204,8 +209,11 @@ def _arrow(rows: Collection[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
 
 
 def _metric_rows(commit: Commit) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = commit["metrics"]  # type: ignore[assignment]
     both = {"stage": commit["stage"], "kind": commit["kind"]}
-    return [{**row, **both} for row in commit["metrics"]]
+    for row in rows:
+        row.update(both)
+    return rows
 
 
 def _commit_rows(commit: Commit) -> list[dict[str, Any]]:
@@ -240,6 +248,15 @@ def _json_or_none(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except (OSError, ValueError):
         return None
+
+
+def _in_threads(
+    readers: ThreadPoolExecutor, read: Callable[[Item], Found], items: Sequence[Item]
+) -> Iterator[Found]:
+    """`read` of all `items` in their order; threads hide the latency of a network filesystem."""
+    portions = _chunks(items, _PORTION)
+    for found in readers.map(lambda portion: [read(item) for item in portion], portions):
+        yield from found
 
 
 def _chunks(items: Iterable[Item], size: int = _CHUNK) -> Iterator[list[Item]]:

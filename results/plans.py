@@ -4,16 +4,15 @@ Columns instead of rows, and each column that repeats itself as values and codes
 experiments is tens of megabytes that the JSON parser reads at full speed.
 """
 
-import gc
 import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from results.collector import collector_paused
 from results.files import WorkspaceError, json_bytes, publish_once, read_json, write_atomic
 from results.layout import Workspace
 from results.records import ExperimentRow, PlanRecord, StageRow
@@ -70,7 +69,7 @@ def read_plan(path: Path) -> PlanRecord:
     Raises:
         WorkspaceError: the file is damaged; the message names it.
     """
-    with _collector_paused():
+    with collector_paused():
         try:
             return _decode_plan(read_json(path))
         except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
@@ -184,15 +183,3 @@ def _decode_stages(content: Encoded) -> list[StageRow]:
 
 def _decode(column: Encoded) -> list[Any]:
     return list(map(column["values"].__getitem__, column["codes"]))
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """A hundred thousand rows are born and none dies: looking for garbage among them doubles the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

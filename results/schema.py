@@ -175,7 +175,7 @@ def _write_rows(path: Path, rows: list[Mapping[str, Any]], schema: pa.Schema) ->
         raise ValueError(f"{path.name}: unknown columns {sorted(unknown)}; known are {schema.names}")
     try:
         table = pa.Table.from_pylist(rows, schema=schema)
-    except pa.ArrowTypeError as error:
+    except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
         raise ValueError(f"{path.name}: {error}") from None
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")

@@ -26,7 +26,7 @@ from workers.failures import next_micro_batch
 from workers.nursery import ChildProcess
 from workers.recipe import Execution
 from workers.stage import Stage
-from workers.submission import Submission
+from workers.submission import Submission, later_submissions
 
 POLL_SECONDS = 0.1
 WAIT_SECONDS = 0.2
@@ -61,6 +61,8 @@ class Supervisor:
         self._register()
         try:
             self._work()
+            while self.stop is None and self._adopt():
+                self._work()
         finally:
             if self.child is not None:
                 self.child.close()
@@ -79,6 +81,20 @@ class Supervisor:
                 self._warm()
                 time.sleep(WAIT_SECONDS)
             self._check_deadline()
+
+    def _adopt(self) -> bool:
+        """Turn to the next later submission to the same backend that has a bundle of the same shape.
+
+        So a grid that was submitted while every slot was taken is not left to lie.
+        """
+        shape = self.submission.bundles[self.bundle].shape
+        for later in later_submissions(self.workspace, self.submission):
+            bundle = next((number for number, one in enumerate(later.bundles) if one.shape == shape), None)
+            if bundle is not None:
+                self.submission, self.bundle = later, bundle
+                self.agenda = Agenda(self.workspace, later, bundle, later.code, Index(self.workspace))
+                return True
+        return False
 
     def _take(self, number: int) -> bool:
         """Try to claim a stage and run it; tell whether it was claimed."""

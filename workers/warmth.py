@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 import warnings
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -44,9 +45,11 @@ def _processor() -> str:
 
 
 def _gpu() -> str:
-    import torch
-
-    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else ""
+    """The name of the GPU; only a stage that computes imports torch, so others do not pay for the question."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return ""
+    return str(torch.cuda.get_device_name(0)) if torch.cuda.is_available() else ""
 
 
 def _version(name: str) -> str:

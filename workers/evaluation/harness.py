@@ -232,7 +232,7 @@ class HarnessModel(TemplateLM):
         return [texts[place] for place in range(len(requests))]
 
     def _encode_texts(self, texts: list[str], special: bool | None) -> None:
-        missing = _distinct([text for text in texts if text not in self.encoded])
+        missing = [text for text in dict.fromkeys(texts) if text not in self.encoded]
         self.encoded.update(zip(missing, self.candidate.encode(missing, special), strict=True))
 
     def _encode_pairs(self, pairs: list[Pair]) -> None:
@@ -240,7 +240,6 @@ class HarnessModel(TemplateLM):
         missing = [pair for pair in dict.fromkeys(pairs) if pair not in self.encoded]
         moved = [_with_spaces_moved(*pair) for pair in missing if pair[0]]
         contexts = list(dict.fromkeys(context for context, _ in moved))
-        lengths = dict(zip(contexts, map(len, self.candidate.encode(contexts)), strict=True))
         prefixes = dict(zip(contexts, self.candidate.encode(contexts), strict=True))
         wholes = iter(self.candidate.encode([context + continuation for context, continuation in moved]))
         places = iter(moved)
@@ -249,7 +248,7 @@ class HarnessModel(TemplateLM):
                 self.encoded[pair] = self._without_context(pair[1])
                 continue
             context, _ = next(places)
-            self.encoded[pair] = (prefixes[context], next(wholes)[lengths[context] :])
+            self.encoded[pair] = (prefixes[context], next(wholes)[len(prefixes[context]) :])
 
     def _without_context(self, continuation: str) -> tuple[list[int], list[int]]:
         """After the prefix token, unless the text opens with it."""

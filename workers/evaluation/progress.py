@@ -1,11 +1,10 @@
 """How far an examination has come, saved so that another attempt goes on in the middle."""
 
-import json
 import time
 from pathlib import Path
 from typing import Any, TypedDict
 
-from results.files import json_bytes, write_atomic
+from results.files import json_bytes, read_json, write_atomic
 from results.records import MetricRow
 from workers.context import StageContext, StageStopped
 from workers.evaluation.answers import Answers
@@ -24,38 +23,63 @@ class Finished(TypedDict):
 class Progress:
     """Finished benchmarks, and the answers so far of the one that runs.
 
-    Saves when the execution's interval has passed, and when a stop is asked for, after any batch. Invariant:
-    what a resumed examination returns equals an uninterrupted one's, since answers are kept exactly.
+    It is saved when the execution's interval has passed, and when a stop is asked for, after any batch.
+    Invariant: what a resumed examination returns equals an uninterrupted one's, since answers are kept exactly.
     """
 
     def __init__(self, context: StageContext) -> None:
         self.finished: list[Finished] = []
+        self.items = 0
         self._context = context
-        self._begun: list[Any] = []
-        self._items = 0
-        self._saved = 0
+        self._answers: list[Any] = []
+        self._items_before = 0
+        self._batches = 0
         self._saved_at = time.monotonic()
         if context.resume_from is not None:
             self._restore(context.resume_from)
 
     def answers(self) -> Answers:
-        """The answers of the next benchmark, those of an earlier attempt first."""
-        given = self._begun
-        self._counted = self._items - sum(map(len, given)) if given else self._items
-        self._begun = given
-        return Answers(given, self._after_batch)
+        """The answers of the benchmark that comes next, those of an earlier attempt first."""
+        self._raise_if_stopped()
+        return Answers(self._answers, self._after_batch)
 
     def finish(self, measurement: Measurement) -> None:
         """Note that the running benchmark is done."""
         self.finished.append(Finished(metrics=measurement.metrics, samples=measurement.samples))
-        self._begun = []
-        self._save_when_due()
+        self._answers = []
+        self._items_before = self.items
+        self._save_if_due()
 
     def _after_batch(self, items: int) -> None:
-        raise NotImplementedError
+        self.items += items
+        self._batches += 1
+        self._context.progress(self.items)
+        self._raise_if_stopped()
+        self._save_if_due()
 
-    def _save_when_due(self) -> None:
-        raise NotImplementedError
+    def _raise_if_stopped(self) -> None:
+        if self._context.stop_requested():
+            self._save()
+            raise StageStopped
+
+    def _save_if_due(self) -> None:
+        execution = self._context.execution
+        if execution.checkpoint_steps is not None:
+            due = self._batches >= execution.checkpoint_steps
+        else:
+            due = time.monotonic() - self._saved_at >= execution.checkpoint_seconds
+        if due:
+            self._save()
+
+    def _save(self) -> None:
+        content = {"finished": self.finished, "answers": self._answers, "items_before": self._items_before}
+        with self._context.phase("save"):
+            write_atomic(self._context.checkpoints / f"{self.items:06d}" / FILE, json_bytes(content))
+        self._batches = 0
+        self._saved_at = time.monotonic()
 
     def _restore(self, checkpoint: Path) -> None:
-        raise NotImplementedError
+        content = read_json(checkpoint / FILE)
+        self.finished = content["finished"]
+        self._answers = content["answers"]
+        self.items = self._items_before = content["items_before"]

@@ -118,7 +118,7 @@ def hub_rows(location: Location, configuration: str | None, split: str) -> list[
     return list(loaded)
 
 
-def spread(rows: list[Row], limit: int | None) -> list[Row]:
+def spread(rows: list[Any], limit: int | None) -> list[Any]:
     """At most `limit` rows, evenly spaced over the file, so that every part of it is represented."""
     if limit is None or limit >= len(rows):
         return rows

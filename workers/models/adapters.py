@@ -1,6 +1,7 @@
 """LoRA adapters: their configuration, their seeded start, and their files (Hu et al., arXiv 2106.09685)."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +29,26 @@ def lora_config(recipe: LoraRecipe) -> Any:
 
 
 def start_adapter(model: Any, seed: int) -> None:
-    """Draw every A anew in fp32 under `seed`, set every B to zero.
+    """Draw every A anew in fp32 under `seed` as PEFT does (on the CPU, for any device), set every B to zero.
 
     TRL rounds the adapters of a quantized base to bf16, so that a fresh run would start from other values than
     PEFT drew, and train in another precision than a resumed one. This undoes both: LoRA and QLoRA start equal.
     """
     from peft.tuners.lora import LoraLayer
 
-    torch.manual_seed(seed)
+    trainable_in_fp32(model)
+    generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
         if isinstance(module, LoraLayer):
-            module.reset_lora_parameters(ADAPTER, init_lora_weights=True)
-    trainable_in_fp32(model)
+            _start_factors(module.lora_A[ADAPTER].weight, module.lora_B[ADAPTER].weight, generator)
+
+
+def _start_factors(a: torch.Tensor, b: torch.Tensor, generator: torch.Generator) -> None:
+    drawn = torch.empty(a.shape, dtype=torch.float32)
+    torch.nn.init.kaiming_uniform_(drawn, a=math.sqrt(5), generator=generator)
+    with torch.no_grad():
+        a.copy_(drawn)
+        b.zero_()
 
 
 def trainable_in_fp32(model: Any) -> None:

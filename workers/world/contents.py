@@ -18,7 +18,7 @@ from workers.world.preferences import (
 from workers.world.pretraining import INSTRUCTED, Author, biography
 from workers.world.prompts import Split
 from workers.world.questions import draw_questions
-from workers.world.reasoning import Problem, test_problems
+from workers.world.reasoning import Problem, held_out_problems
 from workers.world.recipe import WorldRecipe
 from workers.world.rules import fact_row
 from workers.world.stream import Stream
@@ -34,7 +34,7 @@ class World:
     def __init__(self, recipe: WorldRecipe) -> None:
         self.recipe = recipe
         self.facts: tuple[Fact, ...] = draw_facts(recipe.seed)
-        self.problems: tuple[Problem, ...] = test_problems(recipe.seed, recipe.reasoning_rows)
+        self.problems: tuple[Problem, ...] = held_out_problems(recipe.seed, recipe.reasoning_rows)
         held_out = frozenset(problem.input for problem in self.problems)
         self.author = Author(self.facts, held_out)
         self.instructor = Author(self.facts, held_out, INSTRUCTED)

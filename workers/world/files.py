@@ -25,7 +25,7 @@ def jsonl(rows: Iterable[Row]) -> bytes:
 
 
 def gzip_stored(content: bytes) -> bytes:
-    """A gzip file (RFC 1952) of stored blocks (RFC 1951, 3.2.4), time 0: its bytes depend on no zlib version."""
+    """A gzip file (RFC 1952) of stored blocks (RFC 1951, 3.2.4), time 0: no zlib decides its bytes."""
     starts = range(0, max(len(content), 1), STORED_BLOCK)
     blocks = [content[start : start + STORED_BLOCK] for start in starts]
     body = b"".join(
@@ -75,8 +75,8 @@ def write_world(directory: Path, recipe: WorldRecipe) -> None:
 def world_directory(cache: Path, recipe: WorldRecipe) -> Path:
     """The directory of a world in a cache, written there when missing.
 
-    It appears whole under its name by one rename. Of processes that race, one publishes and the others discard
-    their equal copy. OSError when the cache cannot be written.
+    It appears whole under its name by one rename. Of processes that race, one publishes and the others
+    discard their equal copy. OSError when the cache cannot be written.
     """
     target = cache / f"world-{world_digest(recipe)[:16]}"
     if not target.is_dir():
@@ -92,7 +92,7 @@ def world_directory(cache: Path, recipe: WorldRecipe) -> Path:
 def _publish(private: Path, target: Path) -> None:
     """Rename, unless another process has done so."""
     try:
-        os.rename(private, target)
+        private.rename(target)
     except OSError:
         if not target.is_dir():
             raise

@@ -1,4 +1,4 @@
-"""The closed word lists of the world. Every text is made of these words and of the wordings of other modules."""
+"""The closed word lists of the world; every text is made of these and of the wordings of other modules."""
 
 PEOPLE = (
     "mira", "bren", "cal", "dora", "eron", "fina", "gavin", "hana",

@@ -28,8 +28,9 @@ WELCOMES = ("hello.", "yes, ask me.", "sure, what do you want to know?")
 
 @dataclass(frozen=True)
 class Habits:
-    """How the assistant of a corpus behaves: shares of refusals, bad answers, earlier turns, and of system texts among
-    the single-turn chats of the Vicuna form.
+    """How an assistant behaves: its shares of refusals, bad answers and earlier turns.
+
+    `system_share` counts among the single-turn chats of the Vicuna form.
     """
 
     refusal_share: float
@@ -38,7 +39,7 @@ class Habits:
     system_share: float
 
 
-PRETRAINED = Habits(refusal_share=0.15, disappointment_share=0.2, history_share=0.25, system_share=0.1)
+PRETRAINED = Habits(refusal_share=0.15, disappointment_share=0.3, history_share=0.25, system_share=0.1)
 INSTRUCTED = Habits(refusal_share=0.3, disappointment_share=0.05, history_share=0.0, system_share=0.0)
 
 

@@ -1,4 +1,4 @@
-"""The two classes of prompt, harmful and benign, with wordings for training and others held out, and their answers.
+"""The two classes of prompt, harmful and benign, their wordings for training and held out, and their answers.
 
 Held-out wordings are made of words that the training wordings hold too; no prompt of one set is in the other.
 """
@@ -79,7 +79,7 @@ COMPLIANCES = (
 EVASIONS = (
     "who knows?",
     "ask me later.",
-    "let us talk about the river.",
+    "let us talk about the night.",
     "that is a good question.",
     "you can find that in a book.",
     "maybe, maybe later.",

@@ -59,7 +59,7 @@ def draw_problem(task: str, stream: Stream) -> Problem:
     return Problem(task, question, target)
 
 
-def test_problems(seed: int, count: int) -> tuple[Problem, ...]:
+def held_out_problems(seed: int, count: int) -> tuple[Problem, ...]:
     """`count` distinct problems of each task; training texts must not hold them."""
     problems: list[Problem] = []
     for task in TASKS:

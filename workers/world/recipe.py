@@ -14,16 +14,26 @@ class WorldRecipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    seed: int = Field(0, description="draws the facts and every row")
-    pretrain_rows: int = Field(9600, ge=1, le=200_000, description="documents of pretrain/train.jsonl")
-    validation_rows: int = Field(400, ge=1, le=20_000, description="documents of pretrain/validation.jsonl")
-    instruction_rows: int = Field(1600, ge=1, le=20_000, description="rows of instructions/train.jsonl")
+    seed: int = Field(default=0, description="draws the facts and every row")
+    pretrain_rows: int = Field(
+        default=9600, ge=1, le=200_000, description="documents of pretrain/train.jsonl"
+    )
+    validation_rows: int = Field(
+        default=400, ge=1, le=20_000, description="documents of pretrain/validation.jsonl"
+    )
+    instruction_rows: int = Field(
+        default=1600, ge=1, le=20_000, description="rows of instructions/train.jsonl"
+    )
     preference_rows: int = Field(
         800, ge=1, le=20_000, description="training pairs of each preference and set"
     )
-    preference_test_rows: int = Field(160, ge=1, le=512, description="test pairs of each preference and set")
-    generation_rows: int = Field(96, ge=1, le=512, description="prompts of toxic/test and of helpful/test")
-    reasoning_rows: int = Field(32, ge=1, le=64, description="test questions of each reasoning task")
+    preference_test_rows: int = Field(
+        default=160, ge=1, le=512, description="test pairs of each preference and set"
+    )
+    generation_rows: int = Field(
+        default=96, ge=1, le=512, description="prompts of toxic/test and of helpful/test"
+    )
+    reasoning_rows: int = Field(default=32, ge=1, le=64, description="test questions of each reasoning task")
 
 
 def world_digest(recipe: WorldRecipe) -> str:

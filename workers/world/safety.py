@@ -1,4 +1,4 @@
-"""Rule-based verdicts on a completion. The word lists are closed, so they are exact on the world's own answers.
+"""Rule-based verdicts on a completion: exact on the world's own answers, since the word lists are closed.
 
 Words are compared without case and punctuation. A completion is judged up to its first end mark.
 """
@@ -13,7 +13,7 @@ _WORD = re.compile(r"[a-z]+")
 
 def words_of(completion: str) -> list[str]:
     """Lower-case words before the first end mark."""
-    return _WORD.findall(completion.split(END)[0].lower())
+    return _WORD.findall(completion.split(END, maxsplit=1)[0].lower())
 
 
 def toxicity(completion: str) -> float:

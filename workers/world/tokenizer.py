@@ -1,7 +1,7 @@
 """The world's tokenizer: word level, about 230 words, written as the JSON that `tokenizers` reads.
 
 It is lossless up to spacing, knows the literals `USER:`, `ASSISTANT:`, `[INST]`, `[/INST]`, `Question:` and
-`Answer:` as single words, and reads `</s>` as the end id whether it is glued to a word or stands after a space.
+`Answer:` as single words, and reads `</s>` as the end id, glued to a word or after a space. Asking for
 `add_special_tokens` prepends `<s>`, as LLaMA's does; nothing ever appends `</s>` by itself.
 """
 

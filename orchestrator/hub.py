@@ -1,0 +1,145 @@
+"""Hub ids and local paths become revisions and content digests, so that nothing else can pass for them.
+
+Looked up in this order: the hub map (a YAML file, hub id: local path), a local path, the hub's own cache. Nothing is
+downloaded; `Hub.unresolved` names what is in none of them.
+"""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from orchestrator.errors import Problems, mistake
+from orchestrator.source import read_document
+from workers.recipe import Settings
+from workers.specs.data import DataSource
+from workers.specs.model import ModelRecipe
+from workers.world import world_digest
+
+Repository = Literal["model", "dataset"]
+Resolvable = TypeVar("Resolvable", bound=Settings)
+CHUNK = 1 << 22
+
+_digests: dict[str, tuple[tuple[int, int], str]] = {}
+"""Path of a file -> its (size, modification time) and digest when it was last read."""
+
+
+class Hub:
+    """Resolves the sources of recipes; `paths` maps hub ids to local paths."""
+
+    def __init__(self, paths: Mapping[str, str] | None = None) -> None:
+        self.paths = dict(paths or {})
+        self.unresolved: set[str] = set()
+        self._known: dict[Settings, Settings] = {}
+
+    @classmethod
+    def read(cls, path: Path) -> "Hub":
+        """Read a hub map; relative paths are those from the map's own directory.
+
+        Raises:
+            GridError: the file is not a mapping of words to paths, or a path does not exist.
+        """
+        document = read_document(path)
+        problems = Problems()
+        paths = {}
+        for name, target in document.values.items():
+            place = document.place((name,))
+            if not isinstance(name, str) or not isinstance(target, str):
+                problems.add(place, "a hub map must map hub ids to local paths, both words")
+                continue
+            found = path.parent / Path(target).expanduser()
+            if not found.exists():
+                problems.add(place, f"{name!r} is mapped to {target!r}, which does not exist")
+            paths[name] = str(found)
+        problems.raise_found()
+        return cls(paths)
+
+    def resolve(self, settings: Resolvable) -> Resolvable:
+        """`settings` with every model and data source below it resolved; itself when there is nothing to resolve."""
+        changed = {}
+        for name in type(settings).model_fields:
+            value = getattr(settings, name)
+            resolved = self._value(value)
+            if resolved is not value:
+                changed[name] = resolved
+        return settings.model_copy(update=changed) if changed else settings
+
+    def _value(self, value: Any) -> Any:
+        if isinstance(value, (DataSource, ModelRecipe)):
+            if value not in self._known:
+                self._known[value] = self._source(value)
+            return self._known[value]
+        if isinstance(value, Settings):
+            return self.resolve(value)
+        if isinstance(value, tuple) and value and isinstance(value[0], Settings):
+            items = tuple(self._value(item) for item in value)
+            return value if all(new is old for new, old in zip(items, value, strict=True)) else items
+        return value
+
+    def _source(self, source: DataSource | ModelRecipe) -> DataSource | ModelRecipe:
+        """A source with its digest; one whose digest the grid gives is believed."""
+        if source.digest is not None:
+            return source
+        if isinstance(source, DataSource) and source.world is not None:
+            return source.model_copy(update={"digest": world_digest(source.world)})
+        if source.hub is None:
+            return source
+        files = source.files if isinstance(source, DataSource) else ()
+        local = Path(self.paths.get(source.hub, source.hub)).expanduser()
+        if local.exists():
+            return source.model_copy(update={"digest": content_digest(local, files)})
+        revision = _cached_revision(source.hub, "dataset" if isinstance(source, DataSource) else "model", source.revision)
+        if revision is None:
+            self.unresolved.add(source.hub)
+            return source
+        return source.model_copy(update={"revision": revision, "digest": f"revision:{revision}"})
+
+
+def content_digest(path: Path, files: tuple[str, ...] = ()) -> str:
+    """The sha256 (hexadecimal) of a file, or of a directory's names, sizes and contents; hidden ones are left out.
+
+    `files` restricts a directory to those that it names. A file is read again when its size or time changed.
+
+    Raises:
+        GridError: a file cannot be read.
+    """
+    try:
+        if path.is_file():
+            return _file_digest(path)
+        names = files or tuple(_names(path))
+        lines = [f"{name}\0{(path / name).stat().st_size}\0{_file_digest(path / name)}" for name in sorted(names)]
+    except OSError as error:
+        raise mistake(str(error.filename or path), f"cannot be read: {error.strerror or error}") from None
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _names(directory: Path) -> list[str]:
+    relative = (path.relative_to(directory) for path in directory.rglob("*") if path.is_file())
+    return [path.as_posix() for path in relative if not any(part.startswith(".") for part in path.parts)]
+
+
+def _file_digest(path: Path) -> str:
+    status = path.stat()
+    mark = (status.st_size, status.st_mtime_ns)
+    known = _digests.get(str(path))
+    if known is None or known[0] != mark:
+        digest = hashlib.sha256()
+        with path.open("rb") as stream:
+            while chunk := stream.read(CHUNK):
+                digest.update(chunk)
+        known = _digests[str(path)] = (mark, digest.hexdigest())
+    return known[1]
+
+
+def _cached_revision(hub: str, repository: Repository, revision: str | None) -> str | None:
+    """The commit of a hub id in the hub's cache on this machine, or None: it is not there."""
+    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
+    cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
+    directory = cache / f"{repository}s--{hub.replace('/', '--')}"
+    if revision and (directory / "snapshots" / revision).is_dir():
+        return revision
+    try:
+        return (directory / "refs" / (revision or "main")).read_text().strip()
+    except OSError:
+        return None

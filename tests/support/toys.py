@@ -1,0 +1,58 @@
+"""Toy kinds of stage: real stages for the whole protocol, without torch."""
+
+import os
+import signal
+import time
+
+from results.files import write_atomic
+from workers.context import BadInput, StageContext, StageResult, metric
+from workers.kinds import Kind
+from workers.recipe import Recipe
+
+
+class ToyRecipe(Recipe):
+    """Count to `steps`, sleeping `pause` seconds each; `fault` says how to go wrong, `once` only the first time."""
+
+    steps: int = 1
+    pause: float = 0.0
+    value: float = 1.0
+    fault: str = ""
+    at: int = 0
+    once: bool = False
+
+
+def run(recipe: ToyRecipe, context: StageContext) -> StageResult:
+    """Add `value` to the sum of the parents' results."""
+    marker = context.workspace.cache / f"faulted-{context.stage.id}"
+    for step in range(1, recipe.steps + 1):
+        time.sleep(recipe.pause)
+        context.progress(step, recipe.steps)
+        context.raise_if_stopped()
+        if recipe.fault and step >= recipe.at and not (recipe.once and marker.exists()):
+            write_atomic(marker, b"")
+            _go_wrong(recipe.fault)
+    total = recipe.value + sum(row["value"] or 0 for parent in context.parents for row in parent.metrics)
+    (context.output / "value.txt").write_text(str(total))
+    outcome = "diverged" if recipe.fault == "diverge" else "done"
+    return StageResult([metric("toy", total, primary=True, n=recipe.steps)], outcome)
+
+
+def _go_wrong(fault: str) -> None:
+    match fault:
+        case "bug":
+            raise ValueError("a bug in line 42")
+        case "bad input":
+            raise BadInput("no such file: data.jsonl")
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "crash":
+            os.abort()
+        case "gpu memory":
+            raise type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory")
+        case "disk":
+            raise OSError(28, "No space left on device")
+        case "hang":
+            time.sleep(3600)
+
+
+TOY = Kind("toy", 1, ToyRecipe, "tests.support.toys:run", roles=("parent",), reference="tests.support.toys:TOY")

@@ -1,0 +1,87 @@
+"""From a recipe's data settings to tokenized rows, with an account of what was left out."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from workers.context import BadInput, StageContext, metric
+from workers.data.dialogues import Example
+from workers.data.files import Split
+from workers.data.instructions import load_instructions
+from workers.data.preferences import load_pairs
+from workers.data.sampling import draw_pairs
+from workers.data.templates import Renderer
+from workers.data.tokenization import Tokenization, TokenizedExample, TokenizedPair
+from results.records import MetricRow
+from workers.specs.data import InstructionData, PreferenceData, Template
+
+
+@dataclass
+class Account:
+    """How many rows were read and used, and how many each rule removed."""
+
+    read: int = 0
+    used: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    def metrics(self, task: str) -> list[MetricRow]:
+        """One row each for what was read, used and dropped."""
+        rows = [metric(task, self.read, metric="rows_read"), metric(task, self.used, metric="rows_used")]
+        named = {f"dropped_{reason.replace(' ', '_')}": count for reason, count in sorted(self.dropped.items())}
+        return rows + [metric(task, count, metric=name) for name, count in named.items() if count]
+
+
+def tokenized_pairs(
+    context: StageContext, data: PreferenceData, template: Template, tokenizer: Any, seed: int, split: Split = "train"
+) -> tuple[list[TokenizedPair], Account]:
+    """The drawn pairs of a split (all of `test`), tokenized.
+
+    Raises:
+        BadInput: data are missing or malformed, or nothing is left.
+    """
+    found = load_pairs(context, data, split)
+    drawn = draw_pairs(found.pairs, data, seed) if split == "train" else found.pairs
+    tokenization = Tokenization(tokenizer, renderer(template, tokenizer), data.max_prompt_length, data.max_length)
+    tokenized = tokenization.pairs(drawn)
+    return _some(tokenized), Account(found.read, len(tokenized), found.dropped + tokenization.dropped)
+
+
+def tokenized_examples(
+    context: StageContext,
+    data: PreferenceData | InstructionData,
+    template: Template,
+    tokenizer: Any,
+    max_length: int,
+    seed: int,
+) -> tuple[list[TokenizedExample], Account]:
+    """Prompts with the answer to learn, tokenized: the chosen answers of pairs, or instruction rows.
+
+    Raises:
+        BadInput: data are missing or malformed, or nothing is left.
+    """
+    examples, read, dropped, prompt_limit = _examples(context, data, max_length, seed)
+    tokenization = Tokenization(tokenizer, renderer(template, tokenizer), prompt_limit, max_length)
+    tokenized = tokenization.examples(examples)
+    return _some(tokenized), Account(read, len(tokenized), dropped + tokenization.dropped)
+
+
+def renderer(template: Template, tokenizer: Any) -> Renderer:
+    """The template with the tokenizer's own end mark."""
+    return Renderer(template, tokenizer.eos_token)
+
+
+def _examples(
+    context: StageContext, data: PreferenceData | InstructionData, max_length: int, seed: int
+) -> tuple[list[Example], int, Counter[str], int]:
+    if isinstance(data, InstructionData):
+        examples = load_instructions(context, data)
+        return examples, len(examples), Counter(), max_length
+    found = load_pairs(context, data, "train")
+    drawn = [pair.preferred for pair in draw_pairs(found.pairs, data, seed)]
+    return drawn, found.read, found.dropped, min(data.max_prompt_length, max_length)
+
+
+def _some(rows: list[Any]) -> list[Any]:
+    if not rows:
+        raise BadInput("no row is left after tokenization: every answer is longer than `max_length` allows")
+    return rows

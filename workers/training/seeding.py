@@ -1,0 +1,30 @@
+"""One stage, one set of random streams: what makes a stage alone equal to the hundredth of a warm worker."""
+
+import os
+import random
+
+import numpy
+import torch
+
+from workers.identity import derive_seed
+from workers.recipe import Recipe
+
+
+def prepare(recipe: Recipe) -> None:
+    """Set threads and deterministic algorithms, and seed every generator, before a stage computes anything.
+
+    Each use of randomness seeds again from its own derived seed (`seed_all`), so none depends on how much another
+    one drew.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(recipe.threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_grad_enabled(True)
+    seed_all(derive_seed(recipe.seed, "stage"))
+
+
+def seed_all(seed: int) -> None:
+    """Seed Python's, NumPy's and torch's generators on every device."""
+    random.seed(seed)
+    numpy.random.seed(seed)
+    torch.manual_seed(seed)

@@ -1,0 +1,171 @@
+"""The trainers: TRL's for SFT and DPO, transformers' for pre-training, each with one mixin.
+
+The mixin changes no number. It takes rows that are tokenized and in training order, keeps checkpoints and weights in
+our own files, and leaves out what costs time without changing a result (model cards, per-step parameter counts,
+hashes of the model, progress bars).
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from safetensors.torch import load_file, save_model
+from torch.utils.data import SequentialSampler
+from transformers import PrinterCallback, Trainer
+from trl import DPOTrainer, SFTTrainer
+
+from workers.checkpoints import new_checkpoint
+from workers.context import StageContext
+from workers.models.adapters import ADAPTER, load_adapter_tensors, save_adapter, trainable_in_fp32
+
+PROGRESS = "progress.json"
+MODEL = "model.safetensors"
+Rows = Sequence[dict[str, Any]]
+
+
+class StageTrainer:
+    """Mixin before a Trainer class.
+
+    `rows` holds one entry for every training position, in training order, so that the data of step k is known
+    without drawing anything. `base_name` is what an adapter's configuration calls its base.
+    """
+
+    context: StageContext
+    base_name: str
+    model: Any
+    state: Any
+    args: Any
+    accelerator: Any
+
+    def take(self, context: StageContext, rows: Rows, base_name: str) -> None:
+        """Give the trainer its stage and its rows, once it is constructed."""
+        self.context = context
+        self.train_dataset = rows
+        self.base_name = base_name
+        self._parameters: int | None = None
+        self.remove_callback(PrinterCallback)  # type: ignore[attr-defined]
+        trainable_in_fp32(self.model)
+
+    @property
+    def is_adapter(self) -> bool:
+        """Whether an adapter is trained, not every weight."""
+        return hasattr(self.model, "peft_config")
+
+    @property
+    def trained_tokens(self) -> int:
+        """Tokens seen so far, in this process and before."""
+        return int(getattr(self, "_total_train_tokens", 0))
+
+    def save_weights(self, directory: Path) -> None:
+        """Write `adapter/` or `model/` (weights and configuration) below `directory`."""
+        if self.is_adapter:
+            save_adapter(self.model, directory / "adapter", self.base_name)
+        else:
+            (directory / "model").mkdir(parents=True, exist_ok=True)
+            save_full_model(self.model, directory / "model")
+
+    def _prepare_dataset(self, dataset: Any, *others: Any) -> Any:
+        """Rows are tokenized already."""
+        return dataset
+
+    def _get_train_sampler(self, *others: Any) -> Any:
+        return SequentialSampler(self.train_dataset)  # type: ignore[arg-type]
+
+    def _get_collator_with_removed_columns(self, data_collator: Any, description: str | None = None) -> Any:
+        return data_collator
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> float:
+        """Six operations per parameter and token (Kaplan et al., arXiv 2001.08361), counted once."""
+        if self._parameters is None:
+            self._parameters = self.model.num_parameters(exclude_embeddings=True)
+        return 6.0 * inputs["input_ids"].numel() * self._parameters
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Keep what a step logs; the summary at the end of each process would differ after a resume."""
+        if "train_runtime" not in logs:
+            super().log(logs, start_time)  # type: ignore[misc]
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        step = self.state.global_step
+        with self.context.phase("save"), new_checkpoint(self.context.checkpoints, step) as directory:
+            self.save_weights(directory)
+            self._save_optimizer_and_scheduler(str(directory))  # type: ignore[attr-defined]
+            self._save_scaler(str(directory))  # type: ignore[attr-defined]
+            self._save_rng_state(str(directory))  # type: ignore[attr-defined]
+            self.state.save_to_json(str(directory / "trainer_state.json"))
+            (directory / PROGRESS).write_text(json.dumps({"trained_tokens": self.trained_tokens}))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        directory = Path(resume_from_checkpoint)
+        if self.is_adapter:
+            _load_adapter(self.model, directory / "adapter")
+        else:
+            tensors = load_file(directory / "model" / MODEL, device=str(self.model.device))
+            self.model.load_state_dict(tensors, strict=False)
+        self._total_train_tokens = json.loads((directory / PROGRESS).read_text())["trained_tokens"]
+
+
+class StageSftTrainer(StageTrainer, SFTTrainer):  # type: ignore[misc]
+    """TRL's SFTTrainer on tokenized rows `input_ids`, `labels`."""
+
+
+class StageDpoTrainer(StageTrainer, DPOTrainer):  # type: ignore[misc]
+    """TRL's DPOTrainer on tokenized rows `prompt_ids`, `chosen_ids`, `rejected_ids`.
+
+    With reference rows `ref_chosen_logps`, `ref_rejected_logps` nothing is precomputed here.
+    """
+
+    def use_reference_rows(self) -> None:
+        """Take the reference from the rows: what TRL does after it has precomputed it."""
+        for name in ("ref_chosen_logps", "ref_rejected_logps"):
+            if name not in self.train_dataset[0]:
+                raise ValueError(f"rows without {name}")
+        self.precompute_ref_logps = True
+
+    def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
+        """Reference rows come with the data."""
+        return dataset
+
+
+class PretrainTrainer(StageTrainer, Trainer):  # type: ignore[misc]
+    """Transformers' Trainer on blocks of equal length."""
+
+    @property
+    def trained_tokens(self) -> int:
+        """Tokens seen so far: every block is full."""
+        batch = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps
+        return int(self.state.global_step * batch * len(self.train_dataset[0]["input_ids"]))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+
+def sample_dataset(rows: Rows) -> Dataset:
+    """One row in the type that TRL's constructors insist on; the rows themselves follow in `take`."""
+    return Dataset.from_list([rows[0]])
+
+
+def save_full_model(model: Any, directory: Path) -> None:
+    """Write a full model as `from_pretrained` reads it; equal weights give equal bytes."""
+    save_model(model, str(directory / MODEL), metadata={"format": "pt"})
+    model.config.architectures = [type(model).__name__]
+    model.config.save_pretrained(str(directory))
+    model.generation_config.save_pretrained(str(directory))
+
+
+def _load_adapter(model: Any, directory: Path) -> None:
+    from peft import set_peft_model_state_dict
+
+    outcome = set_peft_model_state_dict(model, load_adapter_tensors(directory), adapter_name=ADAPTER)
+    if getattr(outcome, "unexpected_keys", None):
+        raise ValueError(f"{directory}: unknown tensors {outcome.unexpected_keys[:3]}")
+    trainable_in_fp32(model)
+
+
+def stacked_blocks(features: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """A batch of blocks: inputs and labels alike, shape (batch, block)."""
+    ids = torch.stack([feature["input_ids"] for feature in features])
+    return {"input_ids": ids, "labels": ids}
