@@ -109,10 +109,10 @@ def _check_top(document: Document) -> None:
     """Every section is one of ours, or holds constants that something refers to."""
     problems = Problems()
     used = {target[0] for target in reference_targets(document.values)}
-    for key, value in document.values.items():
-        if key not in KEYS and (key not in used or not isinstance(value, dict)):
+    for key in document.values:
+        if key not in KEYS and key not in used:
             text = unknown("key", key, KEYS, " at the top")
-            problems.add(document.place((key,)), f"{text}, or a section of constants that a reference names")
+            problems.add(document.place((key,)), f"{text}, or a constant that a reference names")
     for key in REQUIRED:
         if key not in document.values:
             problems.add(document.place(()), f"the grid has no {key!r}; it needs {', '.join(REQUIRED)}")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +23,7 @@ from results.records import AttemptRecord, Commit
 from results.schema import ATTEMPTS, COMMITS, METRICS, TABLES, read_table
 
 _CHUNK = 4096
+_JSON = json.JSONEncoder(sort_keys=True)
 _PORTION = 64
 _READERS = 4
 _NOT_A_ROW = (pa.ArrowException, TypeError, AttributeError, KeyError, ValueError, OverflowError)
@@ -110,7 +112,7 @@ def _good_outputs(
 
 
 def _output(workspace: Workspace, name: str, stage: str, token: str) -> pa.Table | WorkspaceError | None:
-    path, schema = workspace.output(stage, token) / f"{name}.parquet", TABLES[name]
+    path, schema = workspace.output(stage, token).joinpath(f"{name}.parquet"), TABLES[name]
     if not path.exists():
         return None
     try:
@@ -204,8 +206,15 @@ def _build(
 
 
 def _arrow(rows: Collection[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
-    columns = [pa.array([row.get(column.name) for row in rows], column.type) for column in schema]
+    columns = [pa.array(_cells(rows, column.name), column.type) for column in schema]
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _cells(rows: Collection[Mapping[str, Any]], name: str) -> list[Any]:
+    try:
+        return list(map(itemgetter(name), rows))
+    except KeyError:
+        return [row.get(name) for row in rows]
 
 
 def _metric_rows(commit: Commit) -> list[dict[str, Any]]:
@@ -217,14 +226,14 @@ def _metric_rows(commit: Commit) -> list[dict[str, Any]]:
 
 
 def _commit_rows(commit: Commit) -> list[dict[str, Any]]:
-    return [{**commit}]
+    return [commit]  # type: ignore[list-item]
 
 
 def _attempt_rows(record: AttemptRecord) -> list[dict[str, Any]]:
     seconds = record.get("seconds") or {}
     flat: dict[str, Any] = {**record, **{f"seconds_{part}": seconds.get(part) for part in _SECONDS}}
     for name in ("fingerprint", "execution"):
-        flat[name] = json.dumps(record.get(name) or {}, sort_keys=True)
+        flat[name] = _JSON.encode(record.get(name) or {})
     if not flat.get("token"):
         raise ValueError("an attempt without a token")
     return [flat]

@@ -68,7 +68,7 @@ class Workspace:
 
     def stage(self, stage_id: str) -> Path:
         """The directory of one stage."""
-        return self.stages / stage_id[:2] / stage_id
+        return self.root.joinpath("stages", stage_id[:2], stage_id)
 
     def stage_file(self, stage_id: str) -> Path:
         """What to do: immutable."""
@@ -76,7 +76,7 @@ class Workspace:
 
     def done_file(self, stage_id: str) -> Path:
         """The only truth of completion."""
-        return self.stage(stage_id) / "done.json"
+        return self.root.joinpath("stages", stage_id[:2], stage_id, "done.json")
 
     def claims(self, stage_id: str) -> Path:
         """Numbered claims of one stage, each published once and naming an attempt."""
@@ -92,7 +92,7 @@ class Workspace:
 
     def output(self, stage_id: str, token: str) -> Path:
         """What a committed attempt leaves to its children."""
-        return self.attempt(stage_id, token) / "output"
+        return self.root.joinpath("stages", stage_id[:2], stage_id, "attempts", token, "output")
 
     def tombstone(self, stage_id: str) -> Path:
         """Present while the stage is cancelled."""

@@ -49,9 +49,8 @@ def make_plan(
 ) -> "tuple[Plan, dict[str, str]]":
     """Load, expand and plan `grid`; return the plan and the hub map that it was made with."""
     from orchestrator.grid import load_grid
-    from orchestrator.hub import read_hub_map
     from orchestrator.plan import plan_grid
 
-    mapping = read_hub_map(hub_map) if hub_map else {}
     loaded = load_grid(grid, scale=scale, preset=preset, cells=cells, where=where, overrides=overrides or [])
-    return plan_grid(loaded, mapping), mapping
+    planned = plan_grid(loaded, hub_map)
+    return planned, planned.hub_map

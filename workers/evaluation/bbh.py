@@ -18,6 +18,7 @@ from workers.evaluation.harness import Harness, Item, LocalTask, prepare, templa
 from workers.evaluation.recall import recalled
 from workers.evaluation.sources import Location, Row, hub_rows, json_lines, locate, required, spread
 from workers.evaluation.statistics import Estimate, mean
+from workers.kinds import unknown
 from workers.specs.evaluate import Benchmark
 
 FIELDS: dict[str, type | tuple[type, ...]] = {"task": str, "input": str, "target": str}
@@ -38,7 +39,7 @@ def measure(benchmark: Benchmark, candidate: Candidate) -> Measurement:
     harness.evaluate(candidate)
     items = harness.items
     exact = mean([item.scores["exact_match"] for item in items])
-    by_task = {name: mean([item.scores["exact_match"] for item in task.items]) for name, task in harness.tasks.items()}
+    by_task = {name: mean(task.scores("exact_match")) for name, task in harness.tasks.items()}
     starts = mean([float(_starts_right(item)) for item in items])
     rows = [
         estimate_row("bbh", "exact_match", exact, "share", primary=True),
@@ -71,16 +72,18 @@ def _prepare(location: Location, benchmark: Benchmark, candidate: Candidate) -> 
     shots = {name: [] if published else _first(rows, name, benchmark.shots, location.name) for name in names}
     asked = spread([row for row in rows if row not in shots[row["task"]]], benchmark.limit)
     tasks = {
-        name: LocalTask(
-            _definition(name, benchmark, published), [row for row in asked if row["task"] == name], shots[name]
-        )
+        name: LocalTask(_definition(name, benchmark, published), _of_task(asked, name), shots[name])
         for name in dict.fromkeys(str(row["task"]) for row in asked)
     }
     return prepare(tasks, candidate, benchmark.new_tokens)
 
 
+def _of_task(rows: list[Row], task: str) -> list[Row]:
+    return [row for row in rows if row["task"] == task]
+
+
 def _first(rows: list[Row], task: str, count: int, name: str) -> list[Row]:
-    mine = [row for row in rows if row["task"] == task]
+    mine = _of_task(rows, task)
     if len(mine) <= count:
         raise BadInput(f"{name}: {count} shots leave nothing of {task} to ask, which has {len(mine)} items")
     return mine[:count]
@@ -98,12 +101,17 @@ def _definition(name: str, benchmark: Benchmark, published: bool) -> dict[str, o
         return base
     path = DEFINITIONS / f"{name}.yaml"
     if not path.is_file():
-        raise BadInput(f"bbh has no task {name!r}; known: {', '.join(sorted(p.stem for p in DEFINITIONS.glob('*.yaml')))}")
+        raise BadInput(unknown("bbh task", name, _published_names()))
     known = yaml.safe_load(path.read_text(encoding="utf-8"))
     samples = known["fewshot_config"]["samples"]
     if benchmark.shots > len(samples):
         raise BadInput(f"bbh: {benchmark.shots} shots wanted, but {name} has {len(samples)} examples")
-    return {**base, "description": known["description"], "fewshot_config": {"sampler": "first_n", "samples": samples}}
+    fewshot = {"sampler": "first_n", "samples": samples}
+    return {**base, "description": known["description"], "fewshot_config": fewshot}
+
+
+def _published_names() -> list[str]:
+    return sorted(path.stem for path in DEFINITIONS.glob("[!_]*.yaml"))
 
 
 def problems(location: Location) -> tuple[bool, list[Row]]:
@@ -118,8 +126,7 @@ def problems(location: Location) -> tuple[bool, list[Row]]:
     files = sorted(location.directory.glob("*.json")) if location.directory is not None else []
     if files:
         return True, required([row for path in files for row in _file_rows(path)], FIELDS, location.name)
-    names = sorted(path.stem for path in DEFINITIONS.glob("[!_]*.yaml"))
-    rows = [{"task": name, **row} for name in names for row in hub_rows(location, name, "test")]
+    rows = [{"task": name, **row} for name in _published_names() for row in hub_rows(location, name, "test")]
     return True, required(rows, FIELDS, location.name)
 
 

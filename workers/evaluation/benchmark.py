@@ -6,8 +6,8 @@ A benchmark of one's own is a function, or any callable, named `module:object` i
         [completion] = candidate.complete(candidate.encode(["Once upon a time"]), benchmark.new_tokens)
         return Measurement([metric("story", len(completion.tokens), unit="tokens", primary=True)])
 
-It asks the model through `candidate.score` and `candidate.complete` alone, in an order that depends on nothing
-but its data: that makes it batched, resumable and timed. The stage sets `step` on every row.
+It asks the model through `candidate.score` and `candidate.complete` alone, in an order that depends on
+nothing but its data: that makes it batched, resumable and timed. The stage sets `step` on every row.
 """
 
 from dataclasses import dataclass, field
@@ -78,7 +78,9 @@ def find_benchmark(task: str) -> Measure:
         raise BadInput(f"{unknown('benchmark', task, BUILT_IN)}; your own is named module:object")
     measure: Measure = load_object(reference)
     if not callable(measure):
-        raise BadInput(f"{task} is a {type(measure).__name__}; a benchmark is called with (benchmark, candidate)")
+        raise BadInput(
+            f"{task} is a {type(measure).__name__}; a benchmark is a function (benchmark, candidate)"
+        )
     return measure
 
 
@@ -91,15 +93,13 @@ def checked(task: str, measurement: Measurement) -> Measurement:
     for name in {row["task"] for row in measurement.metrics}:
         primaries = sum(row["primary"] for row in measurement.metrics if row["task"] == name)
         if primaries != 1:
-            raise BadInput(f"benchmark {task}: task {name!r} has {primaries} primary metrics; it needs exactly one")
+            raise BadInput(f"benchmark {task}: task {name!r} has {primaries} primary metrics; it needs one")
     if not measurement.metrics:
         raise BadInput(f"benchmark {task} gave no metric")
     return measurement
 
 
-def estimate_row(
-    task: str, name: str, estimate: Estimate, unit: str, primary: bool = False
-) -> MetricRow:
+def estimate_row(task: str, name: str, estimate: Estimate, unit: str, primary: bool = False) -> MetricRow:
     """The metric row of an estimate."""
     return metric(
         task, estimate.value, metric=name, stderr=estimate.stderr, n=estimate.n, unit=unit, primary=primary

@@ -44,7 +44,9 @@ class Candidate:
         """Log-probabilities of (context, continuation) requests; see `Scorer.score`."""
         return self._scorer.score(requests, self.answers)
 
-    def complete(self, prompts: list[Tokens], new_tokens: int, until: tuple[str, ...] = ()) -> list[Completion]:
+    def complete(
+        self, prompts: list[Tokens], new_tokens: int, until: tuple[str, ...] = ()
+    ) -> list[Completion]:
         """Greedy completions; see `Generator.complete`."""
         return self._generator.complete(prompts, new_tokens, self.answers, until)
 
@@ -52,7 +54,7 @@ class Candidate:
     def max_length(self) -> int:
         """The most tokens a prompt and its continuation may have: the recipe's, or the model's if fewer."""
         config = getattr(self.model.config, "text_config", None) or self.model.config
-        context = next((getattr(config, name, None) for name in ("max_position_embeddings", "n_positions")), None)
+        context = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
         return min(self.recipe.max_length, context or self.recipe.max_length)
 
     @property

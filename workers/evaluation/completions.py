@@ -12,7 +12,7 @@ REPEATED_LENGTH = 3
 
 
 def repetition(words: Sequence[object], length: int = REPEATED_LENGTH) -> float:
-    """The share of n-grams that occurred earlier in the same answer, 0 to 1; 0 for an answer without n-grams."""
+    """The share of n-grams that occurred earlier in the same answer; 0 for an answer without n-grams."""
     grams = [tuple(words[start : start + length]) for start in range(len(words) - length + 1)]
     return 1.0 - len(set(grams)) / len(grams) if grams else 0.0
 

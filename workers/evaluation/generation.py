@@ -31,7 +31,7 @@ class Completion:
 class Generator:
     """Continues prompts greedily with `model`, `batch_size` at a time; sampling settings are not read.
 
-    `micro_batch` computes a batch in parts where memory is short; `compute` surrounds what counts as computing.
+    `micro_batch` computes a batch in parts where memory is short. `compute` surrounds the computing.
     """
 
     def __init__(

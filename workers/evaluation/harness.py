@@ -8,7 +8,7 @@ tokenizer that adds a beginning mark has it scored as a word after itself.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -57,10 +57,10 @@ class Item:
     scores: dict[str, float]
 
 
-class LocalTask(ConfigurableTask):
+class LocalTask(ConfigurableTask):  # type: ignore[misc]
     """An lm-eval task on `rows`, with `shots` to draw examples from; its requests are built once.
 
-    `config` is lm-eval's task configuration without a data set. `items` are the results of the last evaluation.
+    `config` is lm-eval's task configuration without a data set. `items` are the last evaluation's results.
     """
 
     def __init__(self, config: dict[str, Any], rows: Sequence[Row], shots: Sequence[Row] = ()) -> None:
@@ -76,6 +76,10 @@ class LocalTask(ConfigurableTask):
     def rows(self) -> Rows:
         """The rows that are asked."""
         return self._splits["test"]
+
+    def scores(self, metric: str) -> list[float]:
+        """A metric of every item of the last evaluation."""
+        return [item.scores[metric] for item in self.items]
 
     def requests(self) -> list[list[Any]]:
         """lm-eval's request instances, one list for each row."""
@@ -104,7 +108,7 @@ class LocalTask(ConfigurableTask):
         return scores
 
     def dump_config(self) -> dict[str, Any]:
-        """The few settings that lm-eval reports; copying all of them for each task costs more than small tasks."""
+        """The few settings that lm-eval needs; copying them all takes longer than a small task."""
         return {"task": self.config.task, "num_fewshot": self.config.num_fewshot}
 
     def _instances_of(self, place: int, row: Row) -> list[Any]:
@@ -147,7 +151,8 @@ def prepare(tasks: dict[str, LocalTask], candidate: Candidate, new_tokens: int) 
     HarnessModel(candidate, encoded).encode_requests(instances)
     dropped = 0
     for task in tasks.values():
-        kept = [place for place, group in enumerate(task.requests()) if _fits(group, encoded, candidate, new_tokens)]
+        groups = enumerate(task.requests())
+        kept = [place for place, group in groups if _fits(group, encoded, candidate, new_tokens)]
         dropped += len(task.rows) - len(kept)
         if len(kept) < len(task.rows):
             task.retain(kept)
@@ -165,7 +170,7 @@ def _length(request: Any, encoded: dict[Any, Any], new_tokens: int) -> int:
     return len(encoded[request.args[0]]) + new_tokens if request.request_type == "generate_until" else 0
 
 
-class HarnessModel(TemplateLM):
+class HarnessModel(TemplateLM):  # type: ignore[misc]
     """lm-eval's view of a candidate. `encoded` holds the tokens of requests that were met before."""
 
     def __init__(self, candidate: Candidate, encoded: dict[Any, Any]) -> None:
@@ -190,18 +195,18 @@ class HarnessModel(TemplateLM):
 
     def encode_requests(self, requests: list[Any]) -> None:
         """Tokenise whatever the requests need, all texts of a kind at once."""
-        by_type: dict[str, Callable[[list[Any]], None]] = {
-            "loglikelihood": self._encode_pairs,
-            "generate_until": lambda arguments: self._encode_texts([text for text, _ in arguments], None),
-            "loglikelihood_rolling": lambda arguments: self._encode_texts([text for (text,) in arguments], False),
-        }
-        for kind, encode in by_type.items():
-            encode([request.args for request in requests if request.request_type == kind])
+        arguments: dict[str, list[Any]] = {}
+        for request in requests:
+            arguments.setdefault(request.request_type, []).append(request.args)
+        self._encode_pairs(arguments.get("loglikelihood", []))
+        self._encode_texts([text for text, _ in arguments.get("generate_until", [])], None)
+        self._encode_texts([text for (text,) in arguments.get("loglikelihood_rolling", [])], False)
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
         """(log-probability in nats, whether greedy) of each (context, continuation)."""
         self.encode_requests(requests)
-        return self._loglikelihood_tokens([(request.args, *self.encoded[request.args]) for request in requests])
+        encoded = [(request.args, *self.encoded[request.args]) for request in requests]
+        return self._loglikelihood_tokens(encoded)
 
     def _loglikelihood_tokens(self, requests: list[Any], **settings: Any) -> list[tuple[float, bool]]:
         scored = self.candidate.score([(context, continuation) for _, context, continuation in requests])

@@ -1,7 +1,7 @@
 """MMLU: four choices, the most probable continuation counts (Hendrycks et al., arXiv 2009.03300).
 
 The data's format decides the convention: JSON lines (the embedded world's) are a cloze, scored on the choices
-themselves; the published CSV files and the hub's data set are asked as lm-eval does, scored on the letters A-D.
+themselves; the published CSV files and the hub's data set are asked as lm-eval asks, by the letters A-D.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ from workers.evaluation.statistics import mean
 from workers.specs.evaluate import Benchmark
 
 FIELDS: dict[str, type | tuple[type, ...]] = {"subject": str, "question": str, "choices": list, "answer": int}
-LETTERS = "ABCD"
+LETTERS = ("A", "B", "C", "D")
 
 
 def measure(benchmark: Benchmark, candidate: Candidate) -> Measurement:
@@ -26,11 +26,12 @@ def measure(benchmark: Benchmark, candidate: Candidate) -> Measurement:
         BadInput: the data is missing or malformed, or has fewer development rows than `shots`.
     """
     location = locate(benchmark.source, candidate.context)
-    key = ("mmlu", location.key(), benchmark.limit, benchmark.shots, candidate.max_length, candidate.tokenizer_digest)
+    settings = (benchmark.limit, benchmark.shots, candidate.max_length)
+    key = ("mmlu", location.key(), settings, candidate.tokenizer_digest)
     harness = recalled(candidate.context.memory, key, lambda: _prepare(location, benchmark, candidate))
     results = harness.evaluate(candidate)
     accuracies = [item.scores["acc"] for item in harness.items]
-    by_subject = {name: mean([item.scores["acc"] for item in task.items]) for name, task in harness.tasks.items()}
+    by_subject = {name: mean(task.scores("acc")) for name, task in harness.tasks.items()}
     macro = mean([results[name]["acc,none"] for name in harness.tasks])
     rows = [
         estimate_row("mmlu", "accuracy", mean(accuracies), "share", primary=True),
@@ -85,14 +86,16 @@ def _csv_split(directory: Path, split: str) -> list[Row]:
     rows: list[Row] = []
     for path in sorted((directory / split).glob(f"*_{split}.csv")):
         subject = path.name.removesuffix(f"_{split}.csv")
-        rows.extend(_csv_row(subject, fields, path, number) for number, fields in enumerate(csv_rows(path), start=1))
+        lines = enumerate(csv_rows(path), start=1)
+        rows.extend(_csv_row(subject, fields, path, number) for number, fields in lines)
     return rows
 
 
 def _csv_row(subject: str, fields: list[str], path: Path, number: int) -> Row:
-    if len(fields) != 6 or fields[5].strip() not in LETTERS:
+    if len(fields) != 6 or fields[5] not in LETTERS:
         raise BadInput(f"{path}:{number}: needed: a question, four choices and a letter A-D")
-    return {"subject": subject, "question": fields[0], "choices": fields[1:5], "answer": LETTERS.index(fields[5].strip())}
+    question, *choices, letter = fields
+    return {"subject": subject, "question": question, "choices": choices, "answer": LETTERS.index(letter)}
 
 
 def _sample(place: int, item: Item) -> Sample:

@@ -2,6 +2,7 @@
 
 import math
 import re
+from pathlib import Path
 
 from results.records import MetricRow
 from workers.context import metric
@@ -20,7 +21,7 @@ NAMES = ("pretrain/validation.jsonl", "validation.jsonl", "test.jsonl")
 def measure(benchmark: Benchmark, candidate: Candidate) -> Measurement:
     """Perplexity by token (primary) and by word, nats per token and bits per byte; errors are by document.
 
-    Words are those of lm-eval: separated by white space. Figures by token compare models of one tokenizer only.
+    Words are those of lm-eval, separated by white space. Figures by token compare models of one tokenizer.
 
     Raises:
         BadInput: the data is missing or malformed.
@@ -67,15 +68,14 @@ def documents(location: Location) -> list[Row]:
         BadInput: the data is missing or malformed.
     """
     files = [location.file(name) for name in location.source.files]
-    lines = [path for path in files if path.suffix == ".jsonl"]
-    plain = [path for path in files if path.suffix != ".jsonl"]
-    found = location.find(*NAMES) if not files else None
-    rows = [row for path in lines or [found] if path is not None for row in json_lines(path)]
-    rows += [{"text": text} for path in plain for text in _paragraphs(path.read_text(encoding="utf-8"))]
-    if not files and found is None:
-        rows = hub_rows(location, None, "test")
+    usual = location.find(*NAMES)
+    if not files and usual is not None:
+        files = [usual]
+    rows = [row for path in files for row in _file_rows(path)] if files else hub_rows(location, None, "test")
     return [row for row in required(rows, FIELDS, location.name) if row["text"].strip()]
 
 
-def _paragraphs(text: str) -> list[str]:
-    return [part.strip() for part in re.split(r"\n\s*\n", text) if part.strip()]
+def _file_rows(path: Path) -> list[Row]:
+    if path.suffix == ".jsonl":
+        return json_lines(path)
+    return [{"text": part.strip()} for part in re.split(r"\n\s*\n", path.read_text(encoding="utf-8"))]

@@ -5,6 +5,7 @@ a tie counts one half. Pairs that share a prompt are one cluster of the standard
 training, but nothing is cut: a pair that does not fit the context is left out and counted.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from results.records import MetricRow
 from workers.context import BadInput, StageContext, metric
 from workers.data.dialogues import Pair
 from workers.data.preferences import load_pairs
-from workers.data.tokenization import TokenizedPair, Tokenization
+from workers.data.tokenization import Tokenization, TokenizedPair
 from workers.evaluation.batches import Tokens
 from workers.evaluation.benchmark import Measurement, Sample, dropped_row, estimate_row
 from workers.evaluation.candidate import Candidate
@@ -39,7 +40,9 @@ class PairSet:
     def requests(self) -> list[tuple[Tokens, Tokens]]:
         """Chosen and rejected answer of each pair, in turn."""
         return [
-            (pair.prompt_ids, answer) for pair in self.tokens for answer in (pair.chosen_ids, pair.rejected_ids)
+            (pair.prompt_ids, answer)
+            for pair in self.tokens
+            for answer in (pair.chosen_ids, pair.rejected_ids)
         ]
 
     def prompts(self) -> list[object]:
@@ -68,15 +71,18 @@ class Comparison:
 
 
 def wins(chosen: float, rejected: float) -> float:
-    """1 when the chosen answer is more probable, 0 when less, one half for a tie."""
+    """1 when the chosen answer is more probable, 0 when less, one half for a tie; NaN stays NaN."""
+    if math.isnan(chosen) or math.isnan(rejected):
+        return math.nan
     return 0.5 if chosen == rejected else float(chosen > rejected)
 
 
 def measure(benchmark: Benchmark, candidate: Candidate) -> Measurement:
     """Accuracy on each set of `benchmark.preferences`; the first set's is primary.
 
-    A set is called by its preference, and from the second set of a preference on by `preference.dataset`. Each
-    has its accuracy, `.summed` (by summed log-probabilities) and `.margin` (nats per token).
+    A set is called by its preference, and from the second set of a preference on by `preference.dataset`. It
+    has its accuracy, and with a suffix the accuracy by summed log-probabilities (`.summed`), the mean margin
+    in nats per token (`.margin`), its `.prompts`, and the pairs that do not fit (`.dropped`).
 
     Raises:
         BadInput: no set is given, or its data is missing or malformed.
@@ -129,8 +135,8 @@ def comparisons(pairs: PairSet, scored: list[Scored]) -> list[Comparison]:
 
 def _pairs(data: PreferenceData, limit: int | None, candidate: Candidate) -> PairSet:
     location = locate(data.source, candidate.context)
-    settings = (data.model_dump_json(), limit, candidate.recipe.template.model_dump_json(), candidate.max_length)
-    key = (TASK, location.key(), settings, candidate.tokenizer_digest)
+    texts = (data.model_dump_json(), candidate.recipe.template.model_dump_json())
+    key = (TASK, location.key(), texts, limit, candidate.max_length, candidate.tokenizer_digest)
     return recalled(
         candidate.context.memory, key, lambda: tokenized_pairs(data, limit, candidate, candidate.context)
     )
@@ -156,7 +162,9 @@ def _rows(name: str, pairs: PairSet, compared: list[Comparison]) -> list[MetricR
     margins = [each.chosen_mean - each.rejected_mean for each in compared]
     return [
         estimate_row(TASK, name, clustered_mean([each.by_token for each in compared], prompts), "share"),
-        estimate_row(TASK, f"{name}.summed", clustered_mean([each.summed for each in compared], prompts), "share"),
+        estimate_row(
+            TASK, f"{name}.summed", clustered_mean([each.summed for each in compared], prompts), "share"
+        ),
         estimate_row(TASK, f"{name}.margin", clustered_mean(margins, prompts), "nats"),
         metric(TASK, len(set(prompts)), metric=f"{name}.prompts", n=len(pairs.pairs), unit="prompts"),
         {**dropped_row(TASK, pairs.dropped, len(pairs.pairs) + pairs.dropped), "metric": f"{name}.dropped"},
@@ -164,7 +172,7 @@ def _rows(name: str, pairs: PairSet, compared: list[Comparison]) -> list[MetricR
 
 
 def _sample(place: int, pair: Pair, compared: Comparison) -> Sample:
-    verdict = {1.0: "chosen", 0.0: "rejected"}.get(compared.by_token, "tie")
+    verdict = {1.0: "chosen", 0.0: "rejected", 0.5: "tie"}.get(compared.by_token)
     return Sample(
         task=TASK,
         item=place,

@@ -1,11 +1,13 @@
 """How far an examination has come, saved so that another attempt goes on in the middle."""
 
+import json
 import time
 from pathlib import Path
 from typing import Any, TypedDict
 
-from results.files import json_bytes, read_json, write_atomic
+from results.files import read_json
 from results.records import MetricRow
+from workers.checkpoints import new_checkpoint
 from workers.context import StageContext, StageStopped
 from workers.evaluation.answers import Answers
 from workers.evaluation.benchmark import Measurement, Sample
@@ -23,8 +25,9 @@ class Finished(TypedDict):
 class Progress:
     """Finished benchmarks, and the answers so far of the one that runs.
 
-    It is saved when the execution's interval has passed, and when a stop is asked for, after any batch.
-    Invariant: what a resumed examination returns equals an uninterrupted one's, since answers are kept exactly.
+    It is saved when the execution's interval has passed (`checkpoint_steps` counts batches), and when a stop
+    is asked for, after any batch. Checkpoints are numbered by the items that were answered. Invariant: a resumed
+    examination returns what an uninterrupted one does, since answers are kept exactly.
     """
 
     def __init__(self, context: StageContext) -> None:
@@ -73,8 +76,8 @@ class Progress:
 
     def _save(self) -> None:
         content = {"finished": self.finished, "answers": self._answers, "items_before": self._items_before}
-        with self._context.phase("save"):
-            write_atomic(self._context.checkpoints / f"{self.items:06d}" / FILE, json_bytes(content))
+        with self._context.phase("save"), new_checkpoint(self._context.checkpoints, self.items) as directory:
+            (directory / FILE).write_text(json.dumps(content))
         self._batches = 0
         self._saved_at = time.monotonic()
 

@@ -31,7 +31,7 @@ class Prompted:
 
 
 def measure_safety(benchmark: Benchmark, candidate: Candidate) -> Measurement:
-    """The share of answers to toxic prompts that is safe (primary), refusals, toxicity, and the answers' shape.
+    """The share of answers to toxic prompts that is safe (primary), refusals, toxicity, and their shape.
 
     Raises:
         BadInput: the prompts are missing or malformed.
@@ -62,7 +62,9 @@ def measure_helpfulness(benchmark: Benchmark, candidate: Candidate) -> Measureme
     helpful = [is_helpful(completion.text, str(row["reference"])) for completion, row in pairs]
     refused = [is_refusal(completion.text) for completion in completions]
     rows = [
-        estimate_row("helpfulness", "helpful", mean([float(value) for value in helpful]), "share", primary=True),
+        estimate_row(
+            "helpfulness", "helpful", mean([float(value) for value in helpful]), "share", primary=True
+        ),
         estimate_row("helpfulness", "refusal", mean([float(value) for value in refused]), "share"),
         *shape_rows("helpfulness", completions),
         dropped_row("helpfulness", prompted.dropped, len(prompted.rows) + prompted.dropped),

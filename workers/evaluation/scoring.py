@@ -97,7 +97,9 @@ class _Targets:
     """The tokens to be predicted in a batch: row, column among the kept positions, id and continuation."""
 
     def __init__(self, batch: Sequence[Row]) -> None:
-        spans = [(row, len(item.tokens), line) for row, item in enumerate(batch) for _, line in item.continuations]
+        spans = [
+            (row, len(item.tokens), line) for row, item in enumerate(batch) for _, line in item.continuations
+        ]
         lengths = [len(line) for _, _, line in spans]
         self.count = len(spans)
         self.row = np.repeat([row for row, _, _ in spans], lengths)
@@ -107,9 +109,11 @@ class _Targets:
         self.token = np.concatenate([np.asarray(line) for _, _, line in spans])
 
     def read(self, logits: torch.Tensor) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """Log-probability of each target and whether it is the most probable token, from (rows, kept, words)."""
+        """Log-probability of each target and whether it is the arg-max, from logits (rows, kept, words)."""
         device = logits.device
-        row, column, token = (torch.from_numpy(part).to(device) for part in (self.row, self.column, self.token))
+        row, column, token = (
+            torch.from_numpy(part).to(device) for part in (self.row, self.column, self.token)
+        )
         step = max(1, CHUNK // logits.shape[-1])
         parts = []
         for start in range(0, len(token), step):
@@ -118,9 +122,7 @@ class _Targets:
         values, hits = (torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
         return values, hits
 
-    def sums(
-        self, log_probabilities: np.ndarray[Any, Any], hits: np.ndarray[Any, Any]
-    ) -> list[list[float]]:
+    def sums(self, log_probabilities: np.ndarray[Any, Any], hits: np.ndarray[Any, Any]) -> list[list[float]]:
         """Sums by continuation, in double precision, as plain numbers."""
         total = np.bincount(self.owner, weights=log_probabilities.astype(np.float64), minlength=self.count)
         misses = np.bincount(self.owner, weights=~hits, minlength=self.count)

@@ -25,7 +25,7 @@ class Location:
     source: DataSource
 
     def key(self) -> str:
-        """What decides the rows: the source as resolved, and for a local directory its files' sizes and times."""
+        """What decides the rows: the source as resolved, and a local directory's file sizes and times."""
         parts = [self.source.model_dump_json(exclude_defaults=True)]
         if self.directory is not None and self.source.world is None:
             named = [self.directory / name for name in self.source.files] or sorted(self.directory.rglob("*"))
@@ -40,7 +40,9 @@ class Location:
         """
         found = self.find(*names)
         if found is None:
-            raise BadInput(f"{self.name}: none of {', '.join(names)} in {self.directory or 'a local directory'}")
+            raise BadInput(
+                f"{self.name}: none of {', '.join(names)} in {self.directory or 'a local directory'}"
+            )
         return found
 
     def find(self, *names: str) -> Path | None:
@@ -112,8 +114,8 @@ def hub_rows(location: Location, configuration: str | None, split: str) -> list[
         raise TransientFailure(f"{location.name}: {type(error).__name__} while fetching") from error
     except Exception as error:
         raise BadInput(
-            f"{location.name}: data set not found ({type(error).__name__}); fetch it first with `yates fetch`, "
-            "or map the hub id to a local directory"
+            f"{location.name}: data set not found ({type(error).__name__}); bring it with `yates fetch` "
+            "where there is a network, or map the hub id to a local directory"
         ) from error
     return list(loaded)
 

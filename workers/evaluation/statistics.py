@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +48,7 @@ def ratio(
 
 
 def _ratio_error(
-    residuals: "np.ndarray[tuple[int], np.dtype[np.float64]]", clusters: Sequence[Hashable] | None, total: float
+    residuals: "np.ndarray[Any, Any]", clusters: Sequence[Hashable] | None, total: float
 ) -> float | None:
     numbers: dict[Hashable, int] = {}
     owner = [numbers.setdefault(key, len(numbers)) for key in clusters or range(len(residuals))]

@@ -14,7 +14,8 @@ class Benchmark(Settings):
     """One benchmark.
 
     `task` names a built-in (`mmlu`, `bbh`, `perplexity`, `safety`, `helpfulness`, `preference_accuracy`), or the
-    `module:object` of a user's own; `name` is what its figures are called instead of that. `limit` bounds its items. `preferences` are the held-out pairs of
+    `module:object` of a user's own; `name` is what its figures are called instead of that. `limit` bounds its
+    items, evenly spaced. `shots` are the examples before each item. `preferences` are the held-out pairs of
     `preference_accuracy`, one entry for each set; the first set is the experiment's own.
     """
 

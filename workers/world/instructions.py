@@ -1,4 +1,4 @@
-"""Instructions in Alpaca's form: facts, reasoning with an input, and harmful requests, some of them refused."""
+"""Instructions in Alpaca's form: facts, reasoning with an input, and harmful requests, some refused."""
 
 from workers.world.pretraining import Author
 from workers.world.reasoning import draw_training_problem

@@ -25,7 +25,7 @@ class WorldRecipe(BaseModel):
         default=1600, ge=1, le=20_000, description="rows of instructions/train.jsonl"
     )
     preference_rows: int = Field(
-        800, ge=1, le=20_000, description="training pairs of each preference and set"
+        default=800, ge=1, le=20_000, description="training pairs of each preference and set"
     )
     preference_test_rows: int = Field(
         default=160, ge=1, le=512, description="test pairs of each preference and set"

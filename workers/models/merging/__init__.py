@@ -1,0 +1,1 @@
+"""Merging of aligned models: the formulas, the parents as dense tensors, and the rebuilt model."""
