@@ -1,8 +1,9 @@
 """Bundles: which stages one job runs, one after another, in one warm process.
 
-Stages are laid out on `slots` workers per resource shape by simulating them: whenever a slot is free it takes the next
-ready stage, of the same base model if there is one. A slot's time line is cut into bundles below the time limit. So
-bundles are few and long (one for each slot, unless the limit forces more), balanced, and load a base model rarely.
+Stages are laid out on `slots` workers per resource shape by simulating them: whenever a slot is free it takes
+the next ready stage, of the same base model if there is one. A slot's time line is cut into bundles below the
+time limit. So bundles are few and long (one for each slot, unless the limit forces more), balanced, and load
+a base model rarely.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +14,7 @@ from math import ceil
 
 @dataclass(frozen=True, slots=True)
 class BundledStage:
-    """What bundling needs to know of a stage. `parents` are ids; those outside the given stages are taken as done."""
+    """What bundling needs to know of a stage. `parents` are ids; those not among the stages count as done."""
 
     id: str
     shape: str
@@ -24,7 +25,7 @@ class BundledStage:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """The stages (ids, in order) that one job runs. `start` is when it is expected to, `seconds` its expected work."""
+    """The stages (ids, in order) that one job runs, its expected start and seconds of work."""
 
     name: str
     shape: str
@@ -45,7 +46,7 @@ class _Slot:
 
 
 class _Ready:
-    """The ready stages of one shape: a stack for each affinity, so that a slot goes on with what it just made ready."""
+    """The ready stages of one shape, a stack for each affinity: a slot goes on with what it just made ready."""
 
     def __init__(self) -> None:
         self.stacks: dict[str, list[int]] = {}
@@ -57,12 +58,14 @@ class _Ready:
         self.work[stage.affinity] = self.work.get(stage.affinity, 0.0) + stage.cost
 
     def pop(self, slot: _Slot, stages: Sequence[BundledStage]) -> int | None:
-        """The next stage for `slot`: of its affinity, else of the one with most ready work for each slot on it."""
+        """The next stage for `slot`: of its affinity, else of that with most ready work for each slot on it."""
         if not self.stacks:
             return None
         if slot.affinity not in self.stacks:
             self.slots[slot.affinity] = self.slots.get(slot.affinity, 0) - 1
-            slot.affinity = max(self.stacks, key=lambda name: self.work[name] / (1 + max(0, self.slots.get(name, 0))))
+            slot.affinity = max(
+                self.stacks, key=lambda name: self.work[name] / (1 + max(0, self.slots.get(name, 0)))
+            )
             self.slots[slot.affinity] = self.slots.get(slot.affinity, 0) + 1
         stack = self.stacks[slot.affinity]
         number = stack.pop()
@@ -79,9 +82,10 @@ def make_bundles(
 
     `overhead_seconds` is what a bundle costs before its first stage (process start, model load).
 
-    Invariants: all stages of a bundle have its shape; a bundle with its overhead stays below `limit_seconds` unless it
-    is a single stage; the orders inside all bundles and the parents of all stages agree with one common order, so that
-    bundles which run side by side, or one after another as listed with stages in between taken over, never wait in a circle.
+    Invariants: all stages of a bundle have its shape; a bundle with its overhead stays below `limit_seconds`
+    unless it is a single stage; the orders inside all bundles and the parents of all stages agree with one
+    common order, so that bundles which run side by side, or one after another as listed with stages in
+    between taken over, never wait in a circle.
 
     Raises:
         ValueError: an id stands twice, or parents go round in a circle.
@@ -172,12 +176,14 @@ class _Layout:
 
 def _best(idle: list[_Slot], ready: _Ready) -> _Slot:
     """A slot that is free and already has a ready affinity, else one that has run, else a fresh one."""
-    chosen = max(range(len(idle)), key=lambda place: (idle[place].affinity in ready.stacks, bool(idle[place].stages)))
+    chosen = max(
+        range(len(idle)), key=lambda place: (idle[place].affinity in ready.stacks, bool(idle[place].stages))
+    )
     return idle.pop(chosen)
 
 
 def _idle_slots(shape: str, stages: Sequence[BundledStage], slots: int, overhead: float) -> list[_Slot]:
-    """No more slots than the work is worth: a process that starts for less than its own start-up helps nobody."""
+    """No more slots than the work is worth: a process that works less than it takes to start helps nobody."""
     total = sum(stage.cost for stage in stages if stage.shape == shape)
     worth = ceil(total / overhead) if overhead > 0 else slots
     return [_Slot(shape) for _ in range(max(1, min(slots, worth)))]

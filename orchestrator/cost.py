@@ -1,7 +1,8 @@
-"""Expected seconds of a stage: measured attempts of like stages when there are any, else floating-point operations.
+"""Expected seconds of a stage: measured attempts of like stages when there are any, else its operations.
 
-The model counts 2 operations per parameter and token forward, 4 backward (2 when the weights are frozen), and a
-fixed part per step and per stage. It is meant for balancing bundles and for GPU-hours within a factor of about two.
+The model counts 2 operations per parameter and token forward, 4 backward (2 when the weights are frozen), and
+a fixed part per step and per stage. It is meant for balancing bundles and for GPU-hours within a factor of
+about two.
 """
 
 from collections.abc import Mapping
@@ -22,10 +23,16 @@ TYPICAL_TOKENS = 300
 """Tokens of a typical row of the studies' data: rows are far shorter than the longest allowed."""
 FALLBACK_PARAMETERS = 1e8
 VOCABULARY = 256
-EVALUATION_ITEMS = {"mmlu": 56_168, "bbh": 6_511, "preference_accuracy": 2_000}
+EVALUATION_ITEMS = {"mmlu": 14_042, "bbh": 6_511, "preference_accuracy": 2_000}
 DEFAULT_ITEMS = 500
 
-PARAMETERS = {"llama-7b": 6.7e9, "vicuna-7b": 6.7e9, "mistral-7b": 7.2e9, "stories260k": 2.6e5, "smollm2-135m": 1.35e8}
+PARAMETERS = {
+    "llama-7b": 6.7e9,
+    "vicuna-7b": 6.7e9,
+    "mistral-7b": 7.2e9,
+    "stories260k": 2.6e5,
+    "smollm2-135m": 1.35e8,
+}
 """Known sizes by a part of the hub id, in lower case."""
 
 
@@ -38,6 +45,7 @@ def expected_seconds(
     kind: Kind,
     name: str,
     recipe: Recipe,
+    *,
     parameters: float,
     resources: Resources,
     roles: tuple[str, ...] = (),
@@ -86,7 +94,7 @@ def _operations(kind: str, recipe: Any, parameters: float, roles: tuple[str, ...
 
 
 def _passes(recipe: Any, roles: tuple[str, ...]) -> float:
-    """Operations per parameter and token: forward, backward, and for pairs both sides and perhaps the reference."""
+    """Operations per parameter and token: forward, backward; for pairs both sides and perhaps the reference."""
     frozen = getattr(recipe, "adapter", None) is not None
     one_side = 4.0 if frozen else 6.0
     if not hasattr(recipe, "beta"):
@@ -99,7 +107,9 @@ def _row_tokens(recipe: Any) -> float:
     if data is not None and hasattr(data, "block"):
         return float(data.block)
     preferences = getattr(recipe, "preferences", None)
-    longest = preferences.max_length if preferences is not None else getattr(recipe, "max_length", TYPICAL_TOKENS)
+    longest = (
+        preferences.max_length if preferences is not None else getattr(recipe, "max_length", TYPICAL_TOKENS)
+    )
     return float(min(longest, TYPICAL_TOKENS))
 
 

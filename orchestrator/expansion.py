@@ -25,7 +25,9 @@ class Conditionals:
         for factor in space.factors:
             if factor.when is not None:
                 place = document.place(("factors", factor.name, "when"))
-                self.rules.append((space.position[factor.name], compile_expression(factor.when, space, place)))
+                self.rules.append(
+                    (space.position[factor.name], compile_expression(factor.when, space, place))
+                )
 
     @property
     def depends(self) -> frozenset[int]:
@@ -72,7 +74,9 @@ def _expand_block(document: Document, space: Space, conditionals: Conditionals, 
         raise mistake(document.place(path), f"block {name!r} must be a mapping with {', '.join(BLOCK_KEYS)}")
     for key in block:
         if key not in BLOCK_KEYS:
-            raise mistake(document.place((*path, key)), unknown("key", key, BLOCK_KEYS, f" in block {name!r}"))
+            raise mistake(
+                document.place((*path, key)), unknown("key", key, BLOCK_KEYS, f" in block {name!r}")
+            )
     rows: Iterable[Vector] = _rows(_columns(document, space, path), space)
     for excluded in _excluded(document, space, path):
         rows = [row for row in rows if not excluded.holds(row)]
@@ -126,7 +130,9 @@ def _zip_columns(document: Document, space: Space, path: KeyPath, content: Any) 
         mapping = _mapping(document, inner, group)
         columns = [_levels(document, space, (*inner, name), name, levels) for name, levels in mapping.items()]
         if len({len(column) for column in columns}) > 1:
-            sizes = ", ".join(f"{name} has {len(column)}" for name, column in zip(mapping, columns, strict=True))
+            sizes = ", ".join(
+                f"{name} has {len(column)}" for name, column in zip(mapping, columns, strict=True)
+            )
             raise mistake(document.place(inner), f"coupled factors must have equally many levels: {sizes}")
         if columns:
             yield tuple(mapping), list(zip(*columns, strict=True))
@@ -141,7 +147,9 @@ def _mapping(document: Document, path: KeyPath, content: Any) -> dict[str, Any]:
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise mistake(document.place(path), f"{path[-1]} must be a mapping from factors to levels, not {content!r}")
+        raise mistake(
+            document.place(path), f"{path[-1]} must be a mapping from factors to levels, not {content!r}"
+        )
     return content
 
 
@@ -152,7 +160,9 @@ def _levels(document: Document, space: Space, path: KeyPath, name: str, levels: 
     if levels == ALL:
         return list(space.levels[name])
     if not isinstance(levels, list) or not levels:
-        raise mistake(place, f"factor {name!r} in block {path[1]!r} must be `all` or a list of at least one level")
+        raise mistake(
+            place, f"factor {name!r} in block {path[1]!r} must be `all` or a list of at least one level"
+        )
     problems = Problems()
     for level in levels:
         with problems.collecting():

@@ -1,14 +1,15 @@
 """Conditions of a grid: a safe part of Python's expressions over the levels of an experiment.
 
-Names are factors, loop variables, `scale` and `preset`; `model.start_type` is an attribute of a level. Allowed beside
-them: literals, tuples and lists, comparisons, `in`, `not in`, `and`, `or`, `not`. An absent factor is None; an order
-comparison with None is false.
+Names are factors, loop variables, `scale` and `preset`; `model.start_type` is an attribute of a level.
+Allowed beside them: literals, tuples and lists, comparisons, `in`, `not in`, `and`, `or`, `not`. An absent
+factor is None; an order comparison with None is false.
 """
 
 import ast
 import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from orchestrator.errors import mistake, unknown
@@ -85,7 +86,9 @@ class _Compiler:
     def visit(self, node: ast.expr) -> Evaluate:
         method: Callable[[Any], Evaluate] | None = getattr(self, f"_{type(node).__name__.lower()}", None)
         if method is None:
-            raise mistake(self.place, f"{ast.unparse(node)!r} is not allowed in {self.text!r}; allowed: {SYNTAX}")
+            raise mistake(
+                self.place, f"{ast.unparse(node)!r} is not allowed in {self.text!r}; allowed: {SYNTAX}"
+            )
         return method(node)
 
     def _constant(self, node: ast.Constant) -> Evaluate:
@@ -106,7 +109,9 @@ class _Compiler:
             names.insert(0, inner.attr)
             inner = inner.value
         if not isinstance(inner, ast.Name):
-            raise mistake(self.place, f"{ast.unparse(node)!r} is not allowed in {self.text!r}; allowed: {SYNTAX}")
+            raise mistake(
+                self.place, f"{ast.unparse(node)!r} is not allowed in {self.text!r}; allowed: {SYNTAX}"
+            )
         position = self._position(inner.id)
         values = self.space.attribute(inner.id, tuple(names))
         if not values:
@@ -139,7 +144,7 @@ class _Compiler:
 
     def _compare(self, node: ast.Compare) -> Evaluate:
         terms = [node.left, *node.comparators]
-        for left, right in zip(terms, terms[1:], strict=False):
+        for left, right in pairwise(terms):
             self._check_levels(left, right)
             self._check_levels(right, left)
         values = [self.visit(term) for term in terms]
@@ -174,14 +179,3 @@ def _chain(vector: Vector, first: Evaluate, steps: list[tuple[Callable[[Any, Any
             return False
         left = right
     return True
-
-
-def compile_where(where: str, known: Iterable[str]) -> Callable[[Mapping[str, Any]], bool]:
-    """A `--where` over experiments that are already planned: a predicate of factor -> level.
-
-    Raises:
-        GridError: the expression is wrong or names no factor of `known`.
-    """
-    names = tuple(sorted(known))
-    expression = compile_expression(where, Space((), {}, names), f"--where {where}")
-    return lambda levels: expression.holds(tuple([levels.get(name) for name in names]))

@@ -11,7 +11,7 @@ Level = str | int | float | bool | None
 """A level; None where a factor is absent."""
 
 Vector = tuple[Level, ...]
-"""One level for each factor, then one for each loop variable of the pipeline, in the order of `Space.names`."""
+"""One level for each factor, then one for each loop variable, in the order of `Space.names`."""
 
 MISSING = object()
 """What an attribute is at a level that does not have it."""
@@ -62,7 +62,9 @@ class Space:
     def attribute_names(self, factor: str) -> list[str]:
         """The attributes that any level of `factor` has."""
         levels = self.attributes.get(factor, {}).values()
-        return list(dict.fromkeys(str(name) for settings in levels if isinstance(settings, dict) for name in settings))
+        return list(
+            dict.fromkeys(str(name) for settings in levels if isinstance(settings, dict) for name in settings)
+        )
 
     def check_level(self, factor: str, level: Any, place: str) -> None:
         """Raise `GridError` unless `level` is one of the factor's, or None (absent)."""
@@ -97,10 +99,15 @@ def _read_factor(document: Document, name: Any, content: Any) -> Factor:
     if isinstance(content, dict):
         for key in content:
             if key not in ("levels", "when"):
-                raise mistake(document.place((*path, key)), unknown("key", key, ("levels", "when"), f" in factor {name!r}"))
+                raise mistake(
+                    document.place((*path, key)),
+                    unknown("key", key, ("levels", "when"), f" in factor {name!r}"),
+                )
         content, when = content.get("levels"), content.get("when")
     if not isinstance(content, list) or not content:
-        raise mistake(place, f"factor {name!r} must be a list of at least one level, or have `levels` with one")
+        raise mistake(
+            place, f"factor {name!r} must be a list of at least one level, or have `levels` with one"
+        )
     _check_levels(name, content, place)
     return Factor(name, tuple(content), None if when is None else str(when))
 
@@ -109,8 +116,11 @@ def _check_levels(name: str, levels: list[Any], place: str) -> None:
     seen = set()
     for level in levels:
         if isinstance(level, (dict, list)) or level is None:
-            raise mistake(place, f"a level of factor {name!r} must be a word or a number, not {level!r}; "
-                          f"settings belong under levels.{name}")  # fmt: skip
+            raise mistake(
+                place,
+                f"a level of factor {name!r} must be a word or a number, not {level!r}; "
+                f"settings belong under levels.{name}",
+            )
         if level in seen:
             raise mistake(place, f"level {level!r} of factor {name!r} stands twice")
         seen.add(level)

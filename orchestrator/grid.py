@@ -65,7 +65,8 @@ def load_grid(
 ) -> Grid:
     """Read a grid, put scale, preset and overrides over it, in this order, and expand its experiments.
 
-    `where` selects experiments; parents of a selected one that lie outside the selection are planned all the same.
+    `where` selects experiments; parents of a selected one that lie outside the selection are planned all the
+    same.
 
     Raises:
         GridError: with every mistake that could be found in one go.
@@ -89,7 +90,16 @@ def load_grid(
     study = str(document.values["study"])
     name = str(document.values.get("name") or "/".join(f"{{{factor}}}" for factor in space.levels))
     _check_name(document, name, space)
-    return Grid(path, study, name, **chosen, document=document, space=space, pipeline=pipeline, experiments=experiments)
+    return Grid(
+        path,
+        study,
+        name,
+        **chosen,
+        document=document,
+        space=space,
+        pipeline=pipeline,
+        experiments=experiments,
+    )
 
 
 def _asked(scale: str | None, preset: str | None, cells: str | None) -> dict[str, str | None]:

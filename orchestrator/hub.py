@@ -1,7 +1,7 @@
 """Hub ids and local paths become revisions and content digests, so that nothing else can pass for them.
 
-Looked up in this order: the hub map (a YAML file, hub id: local path), a local path, the hub's own cache. Nothing is
-downloaded; `Hub.unresolved` names what is in none of them.
+Looked up in this order: the hub map (a YAML file, hub id: local path), a local path, the hub's own cache.
+Nothing is downloaded; `Hub.unresolved` names what is in none of them.
 """
 
 import hashlib
@@ -56,7 +56,7 @@ class Hub:
         return cls(paths)
 
     def resolve(self, settings: Resolvable) -> Resolvable:
-        """`settings` with every model and data source below it resolved; itself when there is nothing to resolve."""
+        """`settings` with every model and data source below it resolved; itself when there is none."""
         changed = {}
         for name in type(settings).model_fields:
             value = getattr(settings, name)
@@ -89,7 +89,9 @@ class Hub:
         local = Path(self.paths.get(source.hub, source.hub)).expanduser()
         if local.exists():
             return source.model_copy(update={"digest": content_digest(local, files)})
-        revision = _cached_revision(source.hub, "dataset" if isinstance(source, DataSource) else "model", source.revision)
+        revision = _cached_revision(
+            source.hub, "dataset" if isinstance(source, DataSource) else "model", source.revision
+        )
         if revision is None:
             self.unresolved.add(source.hub)
             return source
@@ -108,7 +110,9 @@ def content_digest(path: Path, files: tuple[str, ...] = ()) -> str:
         if path.is_file():
             return _file_digest(path)
         names = files or tuple(_names(path))
-        lines = [f"{name}\0{(path / name).stat().st_size}\0{_file_digest(path / name)}" for name in sorted(names)]
+        lines = [
+            f"{name}\0{(path / name).stat().st_size}\0{_file_digest(path / name)}" for name in sorted(names)
+        ]
     except OSError as error:
         raise mistake(str(error.filename or path), f"cannot be read: {error.strerror or error}") from None
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

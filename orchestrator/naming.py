@@ -37,6 +37,8 @@ def _compile_part(part: str, space: Space) -> Callable[[Vector], str | None]:
         levels = [vector[position] for position in positions]
         if None in levels:
             return None
-        return literals[0] + "".join(f"{level}{text}" for level, text in zip(levels, literals[1:], strict=True))
+        return literals[0] + "".join(
+            f"{level}{text}" for level, text in zip(levels, literals[1:], strict=True)
+        )
 
     return fill

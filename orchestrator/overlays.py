@@ -71,7 +71,9 @@ def _find(document: Document, dotted: str, place: str) -> KeyPath:
         key = _match(node, word)
         if key is None:
             if not (isinstance(node, dict) or node is None) or not _may_grow(document, (*path, word)):
-                raise mistake(place, unknown("key", word, node if isinstance(node, dict) else (), _inside(path)))
+                raise mistake(
+                    place, unknown("key", word, node if isinstance(node, dict) else (), _inside(path))
+                )
             key, node = word, None
         else:
             node = node[key]

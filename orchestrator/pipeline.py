@@ -1,4 +1,4 @@
-"""The pipeline of a grid: which stages an experiment has, what each computes and which parents it stands on."""
+"""The pipeline of a grid: which stages an experiment has, what each computes, on which parents it stands."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -48,7 +48,8 @@ class ParentRule:
 class StageRule:
     """A stage of the pipeline, compiled. `key` gives the part of a vector that decides what it is.
 
-    `show` says whether it is an experiment's own: with `show: false` it exists only for the stages that stand on it.
+    `show` says whether it is an experiment's own: with `show: false` it exists only for the stages that stand
+    on it.
     """
 
     name: str
@@ -168,7 +169,9 @@ class _Reader:
         """The seed of a stage: the recipe's, else the level of the factor `seed`, else 0."""
         if seed is None and "seed" in self.space.levels:
             return Template(frozenset([self.space.position["seed"]]), self._seed_level)
-        return constant(0) if seed is None else self.compiler.compile(seed, self._place(*path, "recipe", "seed"))
+        return (
+            constant(0) if seed is None else self.compiler.compile(seed, self._place(*path, "recipe", "seed"))
+        )
 
     def _seed_level(self, vector: Vector) -> Any:
         return vector[self.space.position["seed"]]
@@ -205,11 +208,15 @@ class _Reader:
         if isinstance(content, str):
             return ParentRule(role, self._stages(content, place), (), True, place)
         if not isinstance(content, dict) or "stage" not in content:
-            raise mistake(place, f"a parent must be the name of a stage, or a mapping with {', '.join(SOURCE_KEYS)}")
+            raise mistake(
+                place, f"a parent must be the name of a stage, or a mapping with {', '.join(SOURCE_KEYS)}"
+            )
         self._check_keys(path, content, SOURCE_KEYS, f" in parent {role!r} of stage {path[1]!r}")
         overrides = tuple(self._overrides((*path, "with")))
         optional = bool(content.get("optional", False))
-        return ParentRule(role, self._stages(content["stage"], self._place(*path, "stage")), overrides, optional, place)
+        return ParentRule(
+            role, self._stages(content["stage"], self._place(*path, "stage")), overrides, optional, place
+        )
 
     def _overrides(self, path: KeyPath) -> Iterator[tuple[int, Template]]:
         for name, levels in self._mapping(path).items():
@@ -233,10 +240,14 @@ class _Reader:
         if content is None:
             return {}
         if not isinstance(content, dict):
-            raise mistake(self._place(*path), f"{'.'.join(map(str, path))} must be a mapping, not {content!r}")
+            raise mistake(
+                self._place(*path), f"{'.'.join(map(str, path))} must be a mapping, not {content!r}"
+            )
         return content
 
-    def _check_keys(self, path: KeyPath, content: dict[str, Any], allowed: tuple[str, ...], where: str) -> None:
+    def _check_keys(
+        self, path: KeyPath, content: dict[str, Any], allowed: tuple[str, ...], where: str
+    ) -> None:
         problems = Problems()
         for key in content:
             if key not in allowed:

@@ -19,9 +19,9 @@ from workers.stage import Stage
 class PlannedStage:
     """One stage of a plan.
 
-    `recipe` is shared by all stages that differ in nothing but `seed`, and lacks it. `parents` are (role, index into
-    the plan's stages), each smaller than the stage's own. `name` is that of the pipeline. `cost` is the expected
-    core- or GPU-seconds; stages of equal `affinity` stand on the same base model.
+    `recipe` is shared by all stages that differ in nothing but `seed`, and lacks it. `parents` are (role,
+    index into the plan's stages), each smaller than the stage's own. `name` is that of the pipeline. `cost`
+    is the expected core- or GPU-seconds; stages of equal `affinity` stand on the same base model.
     """
 
     id: str
@@ -52,7 +52,8 @@ class Plan:
     """What a grid comes to.
 
     Invariants: no id stands twice among stages or experiments; parents come before their children.
-    `unresolved` are the hub ids that are neither mapped nor on this machine: their content is not in any id yet.
+    `unresolved` are the hub ids that are neither mapped nor on this machine: their content is not in any id
+    yet.
     """
 
     study: str
@@ -91,7 +92,9 @@ class Plan:
             scale=self.scale,
             preset=self.preset,
             factors=self.factors,
-            experiments=[ExperimentRow(item.id, item.name, item.levels, item.stages) for item in self.experiments],
+            experiments=[
+                ExperimentRow(item.id, item.name, item.levels, item.stages) for item in self.experiments
+            ],
             stages=[_row(stage) for stage in self.stages],
             shapes=self.shapes,
         )
@@ -117,11 +120,12 @@ def plan_grid(
 ) -> Plan:
     """Plan every experiment of `grid`.
 
-    `hub_map` is a YAML file (or a mapping) from hub ids to local paths. `measured` gives the seconds of stages that
-    ran before, by `orchestrator.cost.like_stages`.
+    `hub_map` is a YAML file (or a mapping) from hub ids to local paths. `measured` gives the seconds of
+    stages that ran before, by `orchestrator.cost.like_stages`.
 
     Raises:
-        GridError: a recipe that its kind refuses, a parent that does not exist, parents that go round in a circle.
+        GridError: a recipe that its kind refuses, a parent that does not exist, parents that go round in a
+        circle.
     """
     from orchestrator.planner import Planner
 

@@ -1,7 +1,7 @@
 """The planner: instantiates the rules of a pipeline for every experiment, each distinct stage once.
 
-Speed rests on one idea: whatever is built is kept under the factor levels that it depends on. A recipe is validated
-once per distinct recipe, a stage is made once per distinct levels of its own and its ancestors.
+Speed rests on one idea: whatever is built is kept under the factor levels that it depends on. A recipe is
+validated once per distinct recipe, a stage is made once per distinct levels of its own and its ancestors.
 """
 
 import gc
@@ -35,8 +35,17 @@ _Model = TypeVar("_Model", bound=Settings)
 class _Built(Generic[_Model]):
     """Settings of one stage rule, validated once for each part of a vector that they depend on."""
 
-    def __init__(self, grid: Grid, hub: Hub, rule: StageRule, section: str, template: Template, model: type[_Model]) -> None:
-        self.grid, self.hub, self.rule, self.section, self.template, self.model = grid, hub, rule, section, template, model
+    def __init__(
+        self, grid: Grid, hub: Hub, rule: StageRule, section: str, template: Template, model: type[_Model]
+    ) -> None:
+        self.grid, self.hub, self.rule, self.section, self.template, self.model = (
+            grid,
+            hub,
+            rule,
+            section,
+            template,
+            model,
+        )
         self.key = projection(template.depends)
         self.known: dict[Any, tuple[_Model, str]] = {}
         self.failed: dict[Any, GridError] = {}
@@ -135,14 +144,22 @@ class Planner:
                     if index is not None:
                         own[name] = index
         if not own:
-            levels = ", ".join(f"{name}={level}" for name, level in self.grid.levels(vector).items() if level is not None)
-            raise mistake(self.grid.document.place(("pipeline",)), f"no stage of the pipeline holds for {levels}")
+            levels = ", ".join(
+                f"{name}={level}" for name, level in self.grid.levels(vector).items() if level is not None
+            )
+            raise mistake(
+                self.grid.document.place(("pipeline",)), f"no stage of the pipeline holds for {levels}"
+            )
         return own
 
     def _experiment_id(self, prefix: tuple[str, ...], levels: Vector, own: dict[str, int]) -> str:
         """The hash of study, scale, preset, the levels that are present, and the own stages; orders do not count."""
-        present = {name: level for name, level in zip(self.grid.factors, levels, strict=True) if level is not None}
-        text = json.dumps([prefix, present, sorted([self.stages[index].id for index in own.values()])], sort_keys=True)
+        present = {
+            name: level for name, level in zip(self.grid.factors, levels, strict=True) if level is not None
+        }
+        text = json.dumps(
+            [prefix, present, sorted([self.stages[index].id for index in own.values()])], sort_keys=True
+        )
         return hashlib.sha256(text.encode()).hexdigest()[:EXPERIMENT_ID_LENGTH]
 
     def make(self, maker: _Maker, vector: Vector) -> int | None:
@@ -198,7 +215,9 @@ class Planner:
         key = (id(recipe), parameters, roles, shape)
         if key not in maker.costs:
             rule = maker.rule
-            maker.costs[key] = expected_seconds(rule.kind, rule.name, recipe, parameters, resources, roles, self.measured)
+            maker.costs[key] = expected_seconds(
+                rule.kind, rule.name, recipe, parameters, resources, roles, self.measured
+            )
         affinity = self._affinity(identity, recipe, parents)
         self.parameters.append(parameters)
         self.stages.append(
@@ -229,8 +248,11 @@ class Planner:
                     break
             if index is None and not parent.optional:
                 wanted = " | ".join(parent.stages)
-                raise mistake(parent.place, f"stage {rule.name!r} needs {wanted!r} as {parent.role!r} with "
-                              f"{self._levels(levels)}, where none exists; mend its `with`, or say `optional: true`")  # fmt: skip
+                raise mistake(
+                    parent.place,
+                    f"stage {rule.name!r} needs {wanted!r} as {parent.role!r} with "
+                    f"{self._levels(levels)}, where none exists; mend its `with`, or say `optional: true`",
+                )
 
     def _levels(self, vector: Vector) -> str:
         pairs = zip(self.grid.space.names, vector, strict=True)
@@ -242,7 +264,9 @@ class Planner:
             return 0
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             place = self.grid.place((*rule.path, "recipe", "seed"), vector)
-            raise mistake(place, f"the seed of stage {rule.name!r} must be a whole number of at least 0, not {seed!r}")
+            raise mistake(
+                place, f"the seed of stage {rule.name!r} must be a whole number of at least 0, not {seed!r}"
+            )
         return seed
 
     def _parameters(self, recipe: Recipe, parents: tuple[tuple[str, int], ...]) -> float:
@@ -259,14 +283,18 @@ class Planner:
         hub = getattr(getattr(recipe, "model", None), "hub", None)
         return str(hub) if hub else identity[:16]
 
-    def _ask_snapshot(self, rule: StageRule, vector: Vector, parents: tuple[tuple[str, int], ...], step: int) -> None:
+    def _ask_snapshot(
+        self, rule: StageRule, vector: Vector, parents: tuple[tuple[str, int], ...], step: int
+    ) -> None:
         for role, index in parents:
             training = getattr(self.stages[index].recipe, "training", None)
             if role != TRAINED or training is None:
                 continue
             if step > training.steps:
                 place = self.grid.place((*rule.path, "recipe", "step"), vector)
-                raise mistake(place, f"stage {rule.name!r} wants step {step} of a training of {training.steps} steps")
+                raise mistake(
+                    place, f"stage {rule.name!r} wants step {step} of a training of {training.steps} steps"
+                )
             self.snapshots.setdefault(index, set()).add(step)
 
     def _add_snapshots(self) -> None:
@@ -287,8 +315,11 @@ class Planner:
                 pairs = zip(self.grid.factors, other.levels, experiment.levels, strict=True)
                 differ = [factor for factor, left, right in pairs if left != right]
                 place = self.grid.document.place(("name",))
-                raise mistake(place, f"two experiments have the name {experiment.name!r}; "
-                              f"name must mention {', '.join(differ)} too")  # fmt: skip
+                raise mistake(
+                    place,
+                    f"two experiments have the name {experiment.name!r}; "
+                    f"name must mention {', '.join(differ)} too",
+                )
 
     def _circle(self, rule: StageRule) -> GridError:
         names = [*self.open[self.open.index(rule.name) :], rule.name]

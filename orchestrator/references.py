@@ -1,7 +1,8 @@
 """References `${…}`: to constants of the document (OmegaConf's, resolved once) and to factors (ours).
 
-A reference whose first name is a factor or a loop variable, `${model}` or `${model.template}`, differs from one
-experiment to the next. It is kept through OmegaConf's pass in a shield, and compiled by `orchestrator.templates`.
+A reference whose first name is a factor or a loop variable, `${model}` or `${model.template}`, differs from
+one experiment to the next. It is kept through OmegaConf's pass in a shield, and compiled by
+`orchestrator.templates`.
 """
 
 import re
@@ -65,7 +66,7 @@ def resolve_constants(document: Document, names: Collection[str]) -> dict[Any, A
 
 
 def reference_targets(values: Any) -> set[KeyPath]:
-    """The paths that whole or embedded references point to; those of factors as `levels.<factor>.<level>.<rest>`."""
+    """The paths that references point to; those to factors as `levels.<factor>.<level>.<rest>`."""
     levels = values.get("levels") or {}
     targets: set[KeyPath] = set()
     for _, text in strings(values):
@@ -137,4 +138,7 @@ def _unresolved(document: Document, error: Exception) -> Exception:
 
 
 def _culprit(written: str, message: str) -> bool:
-    return any(f"'{first}{rest}'" in message for first, rest in _REFERENCE.findall(written)) or written in message
+    return (
+        any(f"'{first}{rest}'" in message for first, rest in _REFERENCE.findall(written))
+        or written in message
+    )

@@ -31,7 +31,8 @@ _GridLoader.add_implicit_resolver(
 class Document:
     """A tree of values and the place (`file:line`) where each was written.
 
-    Invariant: `places` has an entry for the top, `()`; a value without an own entry lies at its nearest ancestor's.
+    Invariant: `places` has an entry for the top, `()`; a value without an own entry lies at its nearest
+    ancestor's.
     """
 
     name: str
@@ -105,7 +106,9 @@ def _unreadable(name: str, error: yaml.YAMLError) -> GridError:
     return mistake(place, f"not readable as YAML: {problem}; is the file complete and its indentation even?")
 
 
-def _marks(node: yaml.Node, path: KeyPath, name: str, above: tuple[int, ...]) -> Iterator[tuple[KeyPath, str]]:
+def _marks(
+    node: yaml.Node, path: KeyPath, name: str, above: tuple[int, ...]
+) -> Iterator[tuple[KeyPath, str]]:
     """The place of every value below `node`: for an entry of a mapping, that of its key."""
     if id(node) in above:
         raise mistake(f"{name}:{node.start_mark.line + 1}", "an alias that contains itself")
@@ -124,7 +127,7 @@ def _marks(node: yaml.Node, path: KeyPath, name: str, above: tuple[int, ...]) ->
 def _key(node: yaml.Node, name: str) -> Any:
     if not isinstance(node, yaml.ScalarNode):
         raise mistake(f"{name}:{node.start_mark.line + 1}", "a key must be a single word or number")
-    if node.tag == "tag:yaml.org,2002:str" or node.tag == "tag:yaml.org,2002:merge":
+    if node.tag in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"):
         return node.value
     return parse_value(node.value)
 
@@ -137,7 +140,9 @@ def _check_duplicates(node: yaml.Node, name: str) -> None:
             line = key.start_mark.line + 1
             first = seen.setdefault((key.tag, key.value), line)
             if first != line or sum(key is other for other, _ in mapping.value) > 1:
-                problems.append(Problem(f"{name}:{line}", f"key {key.value!r} stands twice; the first is on line {first}"))
+                problems.append(
+                    Problem(f"{name}:{line}", f"key {key.value!r} stands twice; the first is on line {first}")
+                )
     if problems:
         raise GridError(problems)
 

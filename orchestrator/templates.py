@@ -1,6 +1,7 @@
 """Templates: values of a grid that differ from one experiment to the next, compiled once.
 
-A template knows which factors it depends on, so that whoever builds from it can keep what it built for equal levels.
+A template knows which factors it depends on, so that whoever builds from it can keep what it built for equal
+levels.
 """
 
 from collections.abc import Callable, Iterable
@@ -76,7 +77,9 @@ class Compiler:
         if all(item.constant for item in items.values()):
             return constant({key: item.build(()) for key, item in items.items()})
         builders = [(key, item.build) for key, item in items.items()]
-        return Template(_union(items.values()), lambda vector: {key: build(vector) for key, build in builders})
+        return Template(
+            _union(items.values()), lambda vector: {key: build(vector) for key, build in builders}
+        )
 
     def _sequence(self, value: list[Any], place: str) -> Template:
         items = [self.compile(item, place) for item in value]
@@ -105,13 +108,17 @@ class Compiler:
         values = self.space.attribute(factor, tuple(names))
         if not values:
             allowed = self.space.attribute_names(factor)
-            raise mistake(place, unknown("attribute", attribute, allowed, f" of factor {factor!r} in ${{{target}}}"))
+            raise mistake(
+                place, unknown("attribute", attribute, allowed, f" of factor {factor!r} in ${{{target}}}")
+            )
         by_level = {level: self.compile(value, place) for level, value in values.items()}
         return Template(_union(by_level.values()) | {position}, _by_level(by_level, position, target, place))
 
 
-def _by_level(by_level: dict[Any, Template], position: int, target: str, place: str) -> Callable[[Vector], Any]:
-    """The builder of an attribute: an absent factor gives None, a level without the attribute is a mistake."""
+def _by_level(
+    by_level: dict[Any, Template], position: int, target: str, place: str
+) -> Callable[[Vector], Any]:
+    """The builder of an attribute: an absent factor gives None, a level without it is a mistake."""
     factor, _, attribute = target.partition(".")
     builders = {level: template.build for level, template in by_level.items()}
 
@@ -123,8 +130,11 @@ def _by_level(by_level: dict[Any, Template], position: int, target: str, place: 
         if level is None:
             return None
         has = ", ".join(map(str, builders))
-        raise mistake(place, f"level {level!r} of factor {factor!r} has no attribute {attribute!r}, "
-                      f"which {readable(f'${{{target}}}')} needs; these levels have it: {has}")  # fmt: skip
+        raise mistake(
+            place,
+            f"level {level!r} of factor {factor!r} has no attribute {attribute!r}, "
+            f"which {readable(f'${{{target}}}')} needs; these levels have it: {has}",
+        )
 
     return build
 

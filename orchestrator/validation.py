@@ -28,13 +28,17 @@ def validate(model: type[Model], values: Any, what: str, place_of: Callable[[Loc
         raise GridError([_problem(model, complaint, what, place_of) for complaint in complaints]) from None
 
 
-def _problem(model: type[BaseModel], complaint: Any, what: str, place_of: Callable[[Location], str]) -> Problem:
+def _problem(
+    model: type[BaseModel], complaint: Any, what: str, place_of: Callable[[Location], str]
+) -> Problem:
     location = tuple(complaint["loc"])
     place = place_of(location)
     if complaint["type"] == "extra_forbidden":
         inner = model_at(model, location[:-1])
         inside = f" in {'.'.join(map(str, location[:-1]))}" if location[:-1] else ""
-        return Problem(place, unknown("key", location[-1], inner.model_fields if inner else (), f"{inside} in {what}"))
+        return Problem(
+            place, unknown("key", location[-1], inner.model_fields if inner else (), f"{inside} in {what}")
+        )
     key = ".".join(map(str, location)) or "the whole"
     if complaint["type"] == "missing":
         return Problem(place, f"{key} is missing in {what}")

@@ -26,8 +26,8 @@ class Progress:
     """Finished benchmarks, and the answers so far of the one that runs.
 
     It is saved when the execution's interval has passed (`checkpoint_steps` counts batches), and when a stop
-    is asked for, after any batch. Checkpoints are numbered by the items that were answered. Invariant: a resumed
-    examination returns what an uninterrupted one does, since answers are kept exactly.
+    is asked for, after any batch. Checkpoints are numbered by the items that were answered. Invariant: a
+    resumed examination returns what an uninterrupted one does, since answers are kept exactly.
     """
 
     def __init__(self, context: StageContext) -> None:

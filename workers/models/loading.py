@@ -13,7 +13,7 @@ from workers.context import BadInput, Parent, StageContext
 from workers.models.adapters import attach_adapter
 from workers.models.cache import model_cache, tokenizer_cache
 from workers.models.pristine import Pristine
-from workers.models.quantization import DTYPES, bits_and_bytes, precision_name
+from workers.models.quantization import DTYPES, bits_and_bytes, keep_storage, precision_name
 from workers.models.sources import ModelSource, base_source, committed_parent, hub_source, parent_source
 from workers.specs.model import ModelRecipe, QuantizationRecipe
 
@@ -76,6 +76,7 @@ def load_model(source: ModelSource, recipe: ModelRecipe, quantization: Quantizat
         )
     except (OSError, ValueError, KeyError) as error:
         raise BadInput(f"model {source.name}: {source.directory} cannot be loaded: {error}") from None
+    keep_storage(model)
     return model.requires_grad_(False).eval()
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from torch import nn
 
 from workers.specs.model import QuantizationRecipe
 
@@ -23,6 +24,17 @@ def bits_and_bytes(recipe: QuantizationRecipe | None) -> Any | None:
         bnb_4bit_use_double_quant=recipe.double_quantization,
         bnb_4bit_compute_dtype=DTYPES[recipe.compute_dtype],
     )
+
+
+def keep_storage(model: nn.Module) -> None:
+    """Forbid bitsandbytes to repack 4-bit weights on the first forward pass in evaluation mode.
+
+    On processors with AVX512-BF16 it would round the scales to bf16 in place, so that a base would have other
+    values after an evaluation than before, and it fails for widths that are no multiple of the block size.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def precision_name(dtype: str, recipe: QuantizationRecipe | None) -> str:
