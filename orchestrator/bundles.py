@@ -46,7 +46,7 @@ class _Slot:
 
 
 class _Ready:
-    """The ready stages of one shape, a stack for each affinity: a slot goes on with what it just made ready."""
+    """The ready stages of one shape, a stack for each affinity: a slot goes on with what it made ready."""
 
     def __init__(self) -> None:
         self.stacks: dict[str, list[int]] = {}
@@ -58,7 +58,7 @@ class _Ready:
         self.work[stage.affinity] = self.work.get(stage.affinity, 0.0) + stage.cost
 
     def pop(self, slot: _Slot, stages: Sequence[BundledStage]) -> int | None:
-        """The next stage for `slot`: of its affinity, else of that with most ready work for each slot on it."""
+        """The next stage for `slot`: of its affinity, else of that with most ready work per slot on it."""
         if not self.stacks:
             return None
         if slot.affinity not in self.stacks:

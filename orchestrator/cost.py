@@ -94,7 +94,7 @@ def _operations(kind: str, recipe: Any, parameters: float, roles: tuple[str, ...
 
 
 def _passes(recipe: Any, roles: tuple[str, ...]) -> float:
-    """Operations per parameter and token: forward, backward; for pairs both sides and perhaps the reference."""
+    """Operations per parameter and token: forward, backward; of pairs both sides, perhaps the reference."""
     frozen = getattr(recipe, "adapter", None) is not None
     one_side = 4.0 if frozen else 6.0
     if not hasattr(recipe, "beta"):

@@ -57,6 +57,7 @@ class Grid:
 
 def load_grid(
     path: Path | str,
+    *,
     scale: str | None = None,
     preset: str | None = None,
     cells: str | None = None,

@@ -6,6 +6,7 @@ Nothing is downloaded; `Hub.unresolved` names what is in none of them.
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -20,6 +21,8 @@ from workers.world import world_digest
 Repository = Literal["model", "dataset"]
 Resolvable = TypeVar("Resolvable", bound=Settings)
 CHUNK = 1 << 22
+
+_PLACE = re.compile(r"\{\w+\}")
 
 _digests: dict[str, tuple[tuple[int, int], str]] = {}
 """Path of a file -> its (size, modification time) and digest when it was last read."""
@@ -99,9 +102,10 @@ class Hub:
 
 
 def content_digest(path: Path, files: tuple[str, ...] = ()) -> str:
-    """The sha256 (hexadecimal) of a file, or of a directory's names, sizes and contents; hidden ones are left out.
+    """The sha256 (hexadecimal) of a file, or of a directory's names, sizes and contents without hidden ones.
 
-    `files` restricts a directory to those that it names. A file is read again when its size or time changed.
+    `files` restricts a directory to those that match, with `{split}` and `{preference}` open as loaders fill
+    them. A file is read again when its size or time changed.
 
     Raises:
         GridError: a file cannot be read.
@@ -109,7 +113,9 @@ def content_digest(path: Path, files: tuple[str, ...] = ()) -> str:
     try:
         if path.is_file():
             return _file_digest(path)
-        names = files or tuple(_names(path))
+        names = _names(path, files)
+        if not names:
+            raise mistake(str(path), f"holds no file{' that matches ' if files else ''}{', '.join(files)}")
         lines = [
             f"{name}\0{(path / name).stat().st_size}\0{_file_digest(path / name)}" for name in sorted(names)
         ]
@@ -118,9 +124,11 @@ def content_digest(path: Path, files: tuple[str, ...] = ()) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _names(directory: Path) -> list[str]:
-    relative = (path.relative_to(directory) for path in directory.rglob("*") if path.is_file())
-    return [path.as_posix() for path in relative if not any(part.startswith(".") for part in path.parts)]
+def _names(directory: Path, files: tuple[str, ...]) -> set[str]:
+    patterns = [_PLACE.sub("*", name) for name in files] or ["**/*"]
+    found = (path for pattern in patterns for path in directory.glob(pattern) if path.is_file())
+    relative = (path.relative_to(directory) for path in found)
+    return {path.as_posix() for path in relative if not any(part.startswith(".") for part in path.parts)}
 
 
 def _file_digest(path: Path) -> str:

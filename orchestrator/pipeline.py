@@ -20,7 +20,7 @@ SOURCE_KEYS = ("stage", "with", "optional")
 
 @dataclass(frozen=True)
 class ParentRule:
-    """One or several parents in a role: the first of `stages` that exists, for each combination of `overrides`.
+    """Parents in one role: the first of `stages` that exists, for each combination of `overrides`.
 
     `overrides` are positions with the template of one level, or of a list of levels that multiply.
     """
@@ -72,7 +72,7 @@ class StageRule:
         return ("pipeline", self.name)
 
     def instances(self, vector: Vector) -> Iterator[tuple[str, Vector]]:
-        """The names (`curve@9` for a loop over steps) and vectors of an experiment's own stages by this rule."""
+        """Names (`curve@9` in a loop over steps) and vectors of the stages that this rule gives."""
         if not self.loops:
             yield self.name, vector
             return

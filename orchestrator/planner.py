@@ -9,7 +9,8 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Generic, TypeVar
+from dataclasses import dataclass, field
+from typing import Any
 
 from orchestrator.cost import FALLBACK_PARAMETERS, expected_seconds, model_parameters
 from orchestrator.errors import MOST_PROBLEMS, GridError, Problems, mistake
@@ -19,88 +20,55 @@ from orchestrator.hub import Hub
 from orchestrator.naming import compile_name
 from orchestrator.pipeline import ParentRule, StageRule
 from orchestrator.plan import PlannedExperiment, PlannedStage
-from orchestrator.templates import Template, projection
-from orchestrator.validation import validate
+from orchestrator.settings import Shared
 from workers.identity import recipe_digest, stage_id
-from workers.recipe import Execution, Recipe, Resources, Settings
+from workers.recipe import Execution, Recipe, Resources
 
 EXPERIMENT_ID_LENGTH = 12
+AFFINITY_LENGTH = 16
 TRAINED = "trained"
 """The role whose parent must keep a snapshot of the step that a child evaluates."""
 
 _PENDING = -1
-_Model = TypeVar("_Model", bound=Settings)
+
+Parents = tuple[tuple[str, int], ...]
+"""Roles and indices of a stage's parents."""
 
 
-class _Built(Generic[_Model]):
-    """Settings of one stage rule, validated once for each part of a vector that they depend on."""
-
-    def __init__(
-        self, grid: Grid, hub: Hub, rule: StageRule, section: str, template: Template, model: type[_Model]
-    ) -> None:
-        self.grid, self.hub, self.rule, self.section, self.template, self.model = (
-            grid,
-            hub,
-            rule,
-            section,
-            template,
-            model,
-        )
-        self.key = projection(template.depends)
-        self.known: dict[Any, tuple[_Model, str]] = {}
-        self.failed: dict[Any, GridError] = {}
-
-    def get(self, vector: Vector) -> tuple[_Model, str]:
-        """The settings for `vector`, and for a recipe its digest.
-
-        Raises:
-            GridError: they are refused.
-        """
-        key = self.key(vector)
-        found = self.known.get(key)
-        if found is None:
-            if key in self.failed:
-                raise self.failed[key]
-            try:
-                found = self.known[key] = self._build(vector)
-            except GridError as error:
-                self.failed[key] = error
-                raise
-        return found
-
-    def _build(self, vector: Vector) -> tuple[_Model, str]:
-        values = self.template.build(vector)
-        what = f"{self.section} of stage {self.rule.name!r} (kind {self.rule.kind.name})"
-        path = (*self.rule.path, self.section)
-        settings = validate(self.model, values, what, lambda loc: self.grid.place((*path, *loc), vector))
-        if isinstance(settings, Recipe):
-            settings = self.hub.resolve(settings)
-            return settings, recipe_digest(settings)
-        return settings, settings.shape if isinstance(settings, Resources) else ""
-
-
+@dataclass
 class _Maker:
-    """Makes the stages of one rule. `made` maps the part of a vector that decides to an index, None for no stage."""
+    """Makes the stages of one rule; `made` maps the part of a vector that decides to an index or None."""
 
-    def __init__(self, grid: Grid, hub: Hub, rule: StageRule) -> None:
-        self.rule = rule
-        self.made: dict[Any, int | None] = {}
-        self.recipe = _Built(grid, hub, rule, "recipe", rule.recipe, rule.kind.recipe)
-        self.resources = _Built(grid, hub, rule, "resources", rule.resources, Resources)
-        self.execution = _Built(grid, hub, rule, "execution", rule.execution, Execution)
-        self.costs: dict[Any, float] = {}
+    rule: StageRule
+    recipe: Shared[Recipe]
+    resources: Shared[Resources]
+    execution: Shared[Execution]
+    made: dict[Any, int | None] = field(default_factory=dict)
+    resolved: dict[int, tuple[Recipe, str]] = field(default_factory=dict)
+    costs: dict[Any, float] = field(default_factory=dict)
+    shapes: dict[int, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, grid: Grid, rule: StageRule) -> "_Maker":
+        """The maker of a rule of `grid`'s pipeline."""
+        return cls(
+            rule,
+            Shared(grid, rule, "recipe", rule.recipe, rule.kind.recipe),
+            Shared(grid, rule, "resources", rule.resources, Resources),
+            Shared(grid, rule, "execution", rule.execution, Execution),
+        )
 
 
 class Planner:
     """Plans one grid, once."""
 
     def __init__(self, grid: Grid, hub: Hub, measured: Mapping[str, float]) -> None:
-        self.grid, self.measured = grid, measured
+        self.grid, self.hub, self.measured = grid, hub, measured
         self.stages: list[PlannedStage] = []
         self.parameters: list[float] = []
         self.snapshots: dict[int, set[int]] = {}
         self.index: dict[str, int] = {}
-        self.makers = {name: _Maker(grid, hub, rule) for name, rule in grid.pipeline.rules.items()}
+        self.makers = {name: _Maker.of(grid, rule) for name, rule in grid.pipeline.rules.items()}
         self.open: list[str] = []
 
     def run(self) -> tuple[list[PlannedStage], list[PlannedExperiment]]:
@@ -117,53 +85,47 @@ class Planner:
 
     def _experiments(self) -> Iterator[PlannedExperiment]:
         problems = Problems()
-        grid = self.grid
-        width = len(grid.factors)
-        name = compile_name(grid.name, grid.space)
+        width = len(self.grid.factors)
+        name = compile_name(self.grid.name, self.grid.space)
         shown = [maker for maker in self.makers.values() if maker.rule.show]
-        prefix = (grid.study, grid.scale, grid.preset)
-        for vector in grid.experiments:
-            with problems.collecting():
+        for vector in self.grid.experiments:
+            try:
                 own = self._own(shown, vector)
+            except GridError as error:
+                problems.found.extend(error.problems)
+                if len(set(problems.found)) > MOST_PROBLEMS:
+                    break
+            else:
                 levels = vector[:width]
-                yield PlannedExperiment(self._experiment_id(prefix, levels, own), name(vector), levels, own)
-            if len(set(problems.found)) > MOST_PROBLEMS:
-                break
+                yield PlannedExperiment(self._experiment_id(levels, own), name(vector), levels, own)
         problems.raise_found()
 
     def _own(self, shown: list[_Maker], vector: Vector) -> dict[str, int]:
+        """The stages of one experiment by name, made if need be."""
         own: dict[str, int] = {}
         for maker in shown:
-            if not maker.rule.loops:
-                index = self.make(maker, vector)
+            rule = maker.rule
+            if rule.loops and rule.when is not None and not rule.when.holds(vector):
+                continue
+            for name, inner in rule.instances(vector) if rule.loops else ((rule.name, vector),):
+                index = self._make(maker, inner)
                 if index is not None:
-                    own[maker.rule.name] = index
-            elif maker.rule.when is None or maker.rule.when.holds(vector):
-                for name, inner in maker.rule.instances(vector):
-                    index = self.make(maker, inner)
-                    if index is not None:
-                        own[name] = index
+                    own[name] = index
         if not own:
-            levels = ", ".join(
-                f"{name}={level}" for name, level in self.grid.levels(vector).items() if level is not None
-            )
-            raise mistake(
-                self.grid.document.place(("pipeline",)), f"no stage of the pipeline holds for {levels}"
-            )
+            place = self.grid.document.place(("pipeline",))
+            raise mistake(place, f"no stage of the pipeline holds for {self._levels(vector)}")
         return own
 
-    def _experiment_id(self, prefix: tuple[str, ...], levels: Vector, own: dict[str, int]) -> str:
-        """The hash of study, scale, preset, the levels that are present, and the own stages; orders do not count."""
-        present = {
-            name: level for name, level in zip(self.grid.factors, levels, strict=True) if level is not None
-        }
-        text = json.dumps(
-            [prefix, present, sorted([self.stages[index].id for index in own.values()])], sort_keys=True
-        )
+    def _experiment_id(self, levels: Vector, own: dict[str, int]) -> str:
+        """The hash of study, scale, preset, present levels and own stages; no order counts."""
+        grid = self.grid
+        present = {name: level for name, level in zip(grid.factors, levels, strict=True) if level is not None}
+        stages = sorted([self.stages[index].id for index in own.values()])
+        text = json.dumps([grid.study, grid.scale, grid.preset, present, stages], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:EXPERIMENT_ID_LENGTH]
 
-    def make(self, maker: _Maker, vector: Vector) -> int | None:
-        """The index of the stage that `maker` gives for `vector`, or None where the rule does not hold."""
+    def _make(self, maker: _Maker, vector: Vector) -> int | None:
+        """The index of the stage that `maker` gives for `vector`, or None where its rule does not hold."""
         key = maker.rule.key(vector)
         if key in maker.made:
             index = maker.made[key]
@@ -185,74 +147,77 @@ class Planner:
         rule = maker.rule
         if rule.when is not None and not rule.when.holds(vector):
             return None
-        recipe, digest = maker.recipe.get(vector)
+        recipe, digest = self._recipe(maker, vector)
         seed = self._seed(rule, vector)
-        parents = tuple([found for parent in rule.parents for found in self._parents(rule, parent, vector)])
+        parents = tuple([pair for parent in rule.parents for pair in self._parents(rule, parent, vector)])
         ids = [(role, self.stages[index].id) for role, index in parents]
         identity = stage_id(rule.kind.name, rule.kind.version, digest, seed, ids)
         index = self.index.get(identity)
         if index is None:
             index = self.index[identity] = len(self.stages)
-            self._append(maker, vector, identity, recipe, seed, parents)
-        step = getattr(recipe, "step", None)
-        if step is not None:
-            self._ask_snapshot(rule, vector, parents, step)
+            self.stages.append(self._stage(maker, vector, identity, (recipe, seed, parents)))
+        if getattr(recipe, "step", None) is not None:
+            self._ask_snapshot(rule, vector, self.stages[index])
         return index
 
-    def _append(
-        self,
-        maker: _Maker,
-        vector: Vector,
-        identity: str,
-        recipe: Recipe,
-        seed: int,
-        parents: tuple[tuple[str, int], ...],
-    ) -> None:
-        resources, shape = maker.resources.get(vector)
-        execution, _ = maker.execution.get(vector)
+    def _recipe(self, maker: _Maker, vector: Vector) -> tuple[Recipe, str]:
+        """The recipe with its sources resolved, and its digest."""
+        recipe = maker.recipe.get(vector)
+        found = maker.resolved.get(id(recipe))
+        if found is None:
+            resolved = self.hub.resolve(recipe)
+            found = maker.resolved[id(recipe)] = (resolved, recipe_digest(resolved))
+        return found
+
+    def _stage(
+        self, maker: _Maker, vector: Vector, identity: str, content: tuple[Recipe, int, Parents]
+    ) -> PlannedStage:
+        recipe, seed, parents = content
+        resources = maker.resources.get(vector)
         parameters = self._parameters(recipe, parents)
-        roles = tuple([role for role, _ in parents])
-        key = (id(recipe), parameters, roles, shape)
-        if key not in maker.costs:
-            rule = maker.rule
-            maker.costs[key] = expected_seconds(
-                rule.kind, rule.name, recipe, parameters, resources, roles, self.measured
-            )
-        affinity = self._affinity(identity, recipe, parents)
         self.parameters.append(parameters)
-        self.stages.append(
-            PlannedStage(
-                identity,
+        roles = tuple([role for role, _ in parents])
+        shape = maker.shapes.get(id(resources))
+        if shape is None:
+            shape = maker.shapes[id(resources)] = resources.shape
+        key = (id(recipe), parameters, roles, id(resources))
+        if key not in maker.costs:
+            maker.costs[key] = expected_seconds(
                 maker.rule.kind,
-                recipe,
-                seed,
-                parents,
                 maker.rule.name,
-                resources,
-                shape,
-                execution,
-                maker.costs[key],
-                affinity,
+                recipe,
+                parameters=parameters,
+                resources=resources,
+                roles=roles,
+                measured=self.measured,
             )
+        return PlannedStage(
+            id=identity,
+            kind=maker.rule.kind,
+            recipe=recipe,
+            seed=seed,
+            parents=parents,
+            name=maker.rule.name,
+            resources=resources,
+            shape=shape,
+            execution=maker.execution.get(vector),
+            cost=maker.costs[key],
+            affinity=self._affinity(identity, recipe, parents),
         )
 
     def _parents(self, rule: StageRule, parent: ParentRule, vector: Vector) -> Iterator[tuple[str, int]]:
         conditionals = self.grid.pipeline.conditionals
-        for inner in parent.vectors(vector):
-            levels = conditionals.apply(inner) if conditionals.rules and parent.overrides else inner
-            index = None
-            for name in parent.stages:
-                index = self.make(self.makers[name], levels)
-                if index is not None:
-                    yield parent.role, index
-                    break
-            if index is None and not parent.optional:
+        for overridden in parent.vectors(vector):
+            levels = conditionals.apply(overridden) if parent.overrides else overridden
+            made = (self._make(self.makers[name], levels) for name in parent.stages)
+            index = next((index for index in made if index is not None), None)
+            if index is not None:
+                yield parent.role, index
+            elif not parent.optional:
                 wanted = " | ".join(parent.stages)
-                raise mistake(
-                    parent.place,
-                    f"stage {rule.name!r} needs {wanted!r} as {parent.role!r} with "
-                    f"{self._levels(levels)}, where none exists; mend its `with`, or say `optional: true`",
-                )
+                text = f"stage {rule.name!r} needs {wanted!r} as {parent.role!r}, and there is none with "
+                remedy = "; mend its `with`, or say `optional: true`"
+                raise mistake(parent.place, text + self._levels(levels) + remedy)
 
     def _levels(self, vector: Vector) -> str:
         pairs = zip(self.grid.space.names, vector, strict=True)
@@ -264,40 +229,39 @@ class Planner:
             return 0
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             place = self.grid.place((*rule.path, "recipe", "seed"), vector)
-            raise mistake(
-                place, f"the seed of stage {rule.name!r} must be a whole number of at least 0, not {seed!r}"
-            )
+            whole = "must be a whole number of at least 0"
+            raise mistake(place, f"the seed of stage {rule.name!r} {whole}, not {seed!r}")
         return seed
 
-    def _parameters(self, recipe: Recipe, parents: tuple[tuple[str, int], ...]) -> float:
-        """The size of the model: that of the first parent, since only without parents the recipe's model is used."""
+    def _parameters(self, recipe: Recipe, parents: Parents) -> float:
+        """The size of the model: the first parent's; a recipe's own model counts only without parents."""
         if parents:
             return self.parameters[parents[0][1]]
         return model_parameters(recipe) or FALLBACK_PARAMETERS
 
-    def _affinity(self, identity: str, recipe: Recipe, parents: tuple[tuple[str, int], ...]) -> str:
+    def _affinity(self, identity: str, recipe: Recipe, parents: Parents) -> str:
         """The identity of the base model that a stage loads."""
         if parents:
             role, index = parents[0]
-            return self.stages[index].id[:16] if role == "base" else self.stages[index].affinity
+            stage = self.stages[index]
+            return stage.id[:AFFINITY_LENGTH] if role == "base" else stage.affinity
         hub = getattr(getattr(recipe, "model", None), "hub", None)
-        return str(hub) if hub else identity[:16]
+        return str(hub) if hub else identity[:AFFINITY_LENGTH]
 
-    def _ask_snapshot(
-        self, rule: StageRule, vector: Vector, parents: tuple[tuple[str, int], ...], step: int
-    ) -> None:
-        for role, index in parents:
+    def _ask_snapshot(self, rule: StageRule, vector: Vector, stage: PlannedStage) -> None:
+        step: int = getattr(stage.recipe, "step")  # noqa: B009 - not every recipe has one
+        for role, index in stage.parents:
             training = getattr(self.stages[index].recipe, "training", None)
             if role != TRAINED or training is None:
                 continue
             if step > training.steps:
                 place = self.grid.place((*rule.path, "recipe", "step"), vector)
-                raise mistake(
-                    place, f"stage {rule.name!r} wants step {step} of a training of {training.steps} steps"
-                )
+                text = f"stage {rule.name!r} wants step {step} of a training of {training.steps} steps"
+                raise mistake(place, text)
             self.snapshots.setdefault(index, set()).add(step)
 
     def _add_snapshots(self) -> None:
+        """Tell each training the steps that its children evaluate; equal executions stay one object."""
         known: dict[tuple[int, tuple[int, ...]], Execution] = {}
         for index, steps in self.snapshots.items():
             stage = self.stages[index]
@@ -313,13 +277,9 @@ class Planner:
             other = names.setdefault(experiment.name, experiment)
             if other is not experiment:
                 pairs = zip(self.grid.factors, other.levels, experiment.levels, strict=True)
-                differ = [factor for factor, left, right in pairs if left != right]
-                place = self.grid.document.place(("name",))
-                raise mistake(
-                    place,
-                    f"two experiments have the name {experiment.name!r}; "
-                    f"name must mention {', '.join(differ)} too",
-                )
+                differ = ", ".join(factor for factor, left, right in pairs if left != right)
+                text = f"two experiments have the name {experiment.name!r}; name must mention {differ} too"
+                raise mistake(self.grid.document.place(("name",)), text)
 
     def _circle(self, rule: StageRule) -> GridError:
         names = [*self.open[self.open.index(rule.name) :], rule.name]

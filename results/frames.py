@@ -7,6 +7,7 @@ from typing import TypeVar
 import pandas as pd
 import pyarrow as pa
 
+from results.collector import collector_paused
 from results.files import WorkspaceError
 from results.layout import Workspace
 from results.snapshot import Snapshot, take, take_from_truth
@@ -71,7 +72,8 @@ def _now(workspace: Place, question: Callable[[Snapshot], Answer]) -> Answer:
         raise WorkspaceError(f"{place.root}: no such workspace")
     for _ in range(_TRIES):
         try:
-            return question(take(place))
+            with collector_paused():
+                return question(take(place))
         except FileNotFoundError:
             continue
         except WorkspaceError:

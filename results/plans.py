@@ -41,10 +41,13 @@ def write_plan(workspace: Workspace, record: PlanRecord) -> str:
     return digest
 
 
-def read_plans(workspace: Workspace, on_damage: OnDamage | None = None) -> list[PlanRecord]:
+def read_plans(
+    workspace: Workspace, on_damage: OnDamage | None = None, *, levels: bool = True
+) -> list[PlanRecord]:
     """All plans of the workspace, oldest first, so that later ones override earlier ones.
 
-    A damaged file is handed to `on_damage` with the reason and left out.
+    A damaged file is handed to `on_damage` with the reason and left out. Without `levels` the graphs are
+    read alone, which is faster: no factors, and experiments without levels.
 
     Raises:
         WorkspaceError: a file is damaged and there is no `on_damage`.
@@ -53,7 +56,7 @@ def read_plans(workspace: Workspace, on_damage: OnDamage | None = None) -> list[
     for name in plan_marks(workspace):
         path = workspace.plans / name
         try:
-            plan = read_plan(path)
+            plan = read_plan(path, levels=levels)
         except WorkspaceError as error:
             if on_damage is None:
                 raise
@@ -63,15 +66,16 @@ def read_plans(workspace: Workspace, on_damage: OnDamage | None = None) -> list[
     return [plan for _, _, plan in sorted(found, key=lambda item: item[:2])]
 
 
-def read_plan(path: Path) -> PlanRecord:
-    """The plan in file `path`.
+def read_plan(path: Path, *, levels: bool = True) -> PlanRecord:
+    """The plan in file `path`, with its factors and levels unless those are not wanted.
 
     Raises:
         WorkspaceError: the file is damaged; the message names it.
     """
     with collector_paused():
         try:
-            return _decode_plan(read_json(path))
+            content = read_json(path)
+            return _decode_plan(content if levels else _graph_alone(content))
         except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
             raise WorkspaceError(f"{path}: not a plan ({error!r})") from None
 
@@ -147,6 +151,10 @@ def _encode(column: Iterable[Any]) -> Encoded:
             values.append(value)
         codes.append(code)
     return {"values": values, "codes": codes}
+
+
+def _graph_alone(content: Encoded) -> Encoded:
+    return {**content, "factors": [], "experiments": {**content["experiments"], "levels": []}}
 
 
 def _decode_plan(content: Encoded) -> PlanRecord:

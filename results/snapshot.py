@@ -131,11 +131,14 @@ class Snapshot:
         old = read_table(self.base.table("runs"))
         return patch(old, self.catalog.experiments, self._renewed()) if self.news else old
 
-    def _read_plans(self) -> list[PlanRecord]:
-        return read_plans(self.workspace, lambda path, reason: self.damaged_plans.update({str(path): reason}))
+    def _read_plans(self, *, levels: bool = True) -> list[PlanRecord]:
+        def note(path: Path, reason: str) -> None:
+            self.damaged_plans[str(path)] = reason
+
+        return read_plans(self.workspace, note, levels=levels)
 
     def _renewed_statuses(self, experiments: pa.Table) -> pa.Table:
-        statuses = survey(self._read_plans(), self.facts).experiments
+        statuses = survey(self._read_plans(levels=False), self.facts).experiments
         column = pa.array(map(statuses.__getitem__, experiments["experiment"].to_pylist()), pa.string())
         return experiments.set_column(experiments.column_names.index("status"), "status", column)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from results.collector import collector_paused
 from results.files import WorkspaceError
 from results.generation import (
     Generation,
@@ -44,11 +45,12 @@ def compact(workspace: Workspace, held: AbstractSet[str] = frozenset()) -> Gener
         OSError: the disk is full or not writable; the generation before is untouched.
     """
     try:
-        snapshot = take(workspace, held)
-        if not snapshot.news:
+        with collector_paused():
+            snapshot = take(workspace, held)
+            if snapshot.news:
+                return _build(snapshot)
             point_latest(workspace)
             return snapshot.base
-        return _build(snapshot)
     except (WorkspaceError, FileNotFoundError):
         return rebuild(workspace, held)
 

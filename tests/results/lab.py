@@ -132,7 +132,9 @@ class Lab:
         return token
 
     def publish(self, stage: str, token: str, metrics: list[MetricRow], outcome: Any = "done") -> bool:
-        return publish_once(self.workspace.done_file(stage), json_bytes(commit(stage, token, metrics, outcome)))
+        return publish_once(
+            self.workspace.done_file(stage), json_bytes(commit(stage, token, metrics, outcome))
+        )
 
     def run(self, stage: str, *metrics: MetricRow, outcome: Any = "done") -> str:
         """Claim, commit and note the end: the whole life of a stage."""
@@ -148,5 +150,10 @@ class Lab:
 
     def outputs(self, stage: str, token: str, steps: int = 2) -> None:
         output = self.workspace.output(stage, token)
-        write_curves(output / "curves.parquet", [{"step": s, "name": "loss", "value": 1.0 / (s + 1)} for s in range(steps)])
-        write_samples(output / "samples.parquet", [{"task": "chat", "item": 0, "prompt": "p", "completion": "c"}])
+        write_curves(
+            output / "curves.parquet",
+            [{"step": s, "name": "loss", "value": 1.0 / (s + 1)} for s in range(steps)],
+        )
+        write_samples(
+            output / "samples.parquet", [{"task": "chat", "item": 0, "prompt": "p", "completion": "c"}]
+        )

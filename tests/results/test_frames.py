@@ -7,10 +7,10 @@ import pandas as pd
 import polars
 import pyarrow.parquet as pq
 import pytest
-from lab import Lab, metric
 
 import results
 from results.store import compact
+from tests.results.lab import Lab, metric
 
 EXPERIMENTS = {
     "a": {"method": "dpo", "seed": 0, "rank": 8, "lr": 1e-4, "task": "x"},
@@ -91,7 +91,12 @@ def test_a_shared_stage_stands_under_each_experiment(lab):
 
 def test_curves_and_samples_carry_stage_and_experiment(lab):
     curves = results.curves(lab.workspace)
-    assert sorted(zip(curves.experiment, curves.step, strict=True)) == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
+    assert sorted(zip(curves.experiment, curves.step, strict=True)) == [
+        ("a", 0),
+        ("a", 1),
+        ("b", 0),
+        ("b", 1),
+    ]
     assert set(curves.stage) == {"base"}
     assert list(results.samples(lab.workspace).completion) == ["c", "c"]
 
@@ -140,7 +145,11 @@ def test_the_newest_plan_describes_an_experiment_that_several_list(tmp_path):
     lab = Lab.at(tmp_path)
     lab.plan({"a": {"seed": 0}}, {"a": {"eval": "s1"}}, created=1.0)
     compact(lab.workspace)
-    lab.plan({"a": {"seed": 0, "size": 2}, "b": {"seed": 1}}, {"a": {"eval": "s2"}, "b": {"eval": "s1"}}, created=2.0)
+    lab.plan(
+        {"a": {"seed": 0, "size": 2}, "b": {"seed": 1}},
+        {"a": {"eval": "s2"}, "b": {"eval": "s1"}},
+        created=2.0,
+    )
     lab.run("s1", metric("mmlu", 0.1))
     frame = results.load(tmp_path).set_index("experiment")
     assert sorted(frame.index) == ["a", "b"]

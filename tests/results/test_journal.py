@@ -1,7 +1,7 @@
 import pytest
-from lab import Lab, attempt
 
 from results.journal import Index, Journal
+from tests.results.lab import Lab, attempt
 
 
 def index_of(lab):

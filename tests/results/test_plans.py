@@ -5,21 +5,30 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lab import plan
 
 from results.files import WorkspaceError
 from results.layout import Workspace
 from results.plans import plan_marks, read_plans, write_plan
 from results.records import StageRow
+from tests.results.lab import plan
 
-LEVELS = st.one_of(st.none(), st.booleans(), st.integers(-9, 9), st.floats(0, 1), st.text(max_size=3), st.lists(st.integers(), max_size=2))
+LEVELS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-9, 9),
+    st.floats(0, 1),
+    st.text(max_size=3),
+    st.lists(st.integers(), max_size=2),
+)
 
 
 @given(st.lists(st.tuples(LEVELS, LEVELS), max_size=8))
 def test_a_plan_reads_back_as_it_was_written(tmp_path_factory, levels):
     workspace = Workspace(tmp_path_factory.mktemp("plans"))
     experiments = {f"e{i}": {"method": first, "seed": second} for i, (first, second) in enumerate(levels)}
-    record = plan(experiments, {name: {"sft": "s", "eval": f"v{name}"} for name in experiments}, {}, created=5.0)
+    record = plan(
+        experiments, {name: {"sft": "s", "eval": f"v{name}"} for name in experiments}, {}, created=5.0
+    )
     write_plan(workspace, record)
     (found,) = read_plans(workspace)
     assert found == record
@@ -71,6 +80,14 @@ def test_a_damaged_plan_is_named_or_handed_over(tmp_path, content):
     seen = []
     assert len(read_plans(workspace, lambda path, reason: seen.append(path))) == 1
     assert seen == [bad]
+
+
+def test_the_graphs_can_be_read_alone(tmp_path):
+    record = plan({"a": {"seed": 1}}, {"a": {"eval": "s1"}}, created=1.0)
+    write_plan(Workspace(tmp_path), record)
+    (found,) = read_plans(Workspace(tmp_path), levels=False)
+    assert (found.factors, found.experiments[0].levels) == ((), ())
+    assert (found.stages, found.experiments[0].stages) == (record.stages, record.experiments[0].stages)
 
 
 def test_no_plans_is_an_empty_list(tmp_path):

@@ -3,11 +3,11 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lab import Lab, plan
 
 from results.journal import Index
 from results.records import ExperimentRow, PlanRecord, StageRow
 from results.status import FAILURES, Counts, Facts, facts_of, members, survey
+from tests.results.lab import Lab, plan
 
 PIPELINE = {"a": {"dpo": "dpo", "eval": "eval"}}
 PARENTS = {"eval": ["dpo"], "dpo": ["sft"]}
@@ -15,7 +15,9 @@ TINY = plan({"a": {}}, PIPELINE, PARENTS)
 
 
 def status(**facts):
-    return survey([TINY], Facts(**{name: set(stages.split()) for name, stages in facts.items()})).experiments["a"]
+    return survey([TINY], Facts(**{name: set(stages.split()) for name, stages in facts.items()})).experiments[
+        "a"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -7,20 +7,22 @@ from collections import Counter
 
 import pyarrow.parquet as pq
 import pytest
-from lab import Lab, attempt, metric
 
 import results
 from results import generation, schema, store
 from results.files import json_bytes
 from results.generation import newest
 from results.store import compact, rebuild
+from tests.results.lab import Lab, attempt, metric
 
 
 @pytest.fixture
 def lab(tmp_path):
     lab = Lab.at(tmp_path)
     names = [f"e{i}" for i in range(6)]
-    lab.plan({name: {"seed": i} for i, name in enumerate(names)}, {name: {"eval": f"s-{name}"} for name in names})
+    lab.plan(
+        {name: {"seed": i} for i, name in enumerate(names)}, {name: {"eval": f"s-{name}"} for name in names}
+    )
     return lab
 
 

@@ -103,6 +103,7 @@ def hub_rows(location: Location, configuration: str | None, split: str) -> list[
 
     Raises:
         BadInput: it is neither here nor can be fetched; the message says what to map.
+        TransientFailure: the network is on and failed.
     """
     import datasets  # slow to import, and only this path needs it
 
@@ -110,9 +111,9 @@ def hub_rows(location: Location, configuration: str | None, split: str) -> list[
     revision = None if location.directory else location.source.revision
     try:
         loaded = datasets.load_dataset(place, configuration, split=split, revision=revision)
-    except (ConnectionError, TimeoutError) as error:
-        raise TransientFailure(f"{location.name}: {type(error).__name__} while fetching") from error
     except Exception as error:
+        if isinstance(error, ConnectionError | TimeoutError) and not datasets.config.HF_HUB_OFFLINE:
+            raise TransientFailure(f"{location.name}: {type(error).__name__} while fetching") from error
         raise BadInput(
             f"{location.name}: data set not found ({type(error).__name__}); bring it with `yates fetch` "
             "where there is a network, or map the hub id to a local directory"

@@ -51,7 +51,8 @@ def _ratio_error(
     residuals: "np.ndarray[Any, Any]", clusters: Sequence[Hashable] | None, total: float
 ) -> float | None:
     numbers: dict[Hashable, int] = {}
-    owner = [numbers.setdefault(key, len(numbers)) for key in clusters or range(len(residuals))]
+    keys = range(len(residuals)) if clusters is None else clusters
+    owner = [numbers.setdefault(key, len(numbers)) for key in keys]
     groups = len(numbers)
     if groups < 2:
         return None

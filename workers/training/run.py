@@ -47,11 +47,11 @@ def run_steps(context: StageContext, trainer: Any, callback: StageCallback) -> N
 
 
 def curve_rows(history: list[dict[str, float]]) -> list[dict[str, Any]]:
-    """What was logged, long format: one row per step and name."""
+    """What was logged, long format: one row per step and name, in their order."""
     return [
         {"step": int(entry["step"]), "name": name, "value": float(value)}
         for entry in history
-        for name, value in entry.items()
+        for name, value in sorted(entry.items())
         if name not in HIDDEN
     ]
 

@@ -26,7 +26,9 @@ def test_clustered_error_covers_the_truth():
     clusters = np.repeat(np.arange(60), 4)
     hits = 0
     for _ in range(300):
-        found = clustered_mean((np.repeat(generator.normal(size=60), 4) + generator.normal(size=240)).tolist(), clusters)
+        found = clustered_mean(
+            (np.repeat(generator.normal(size=60), 4) + generator.normal(size=240)).tolist(), clusters
+        )
         hits += abs(found.value) < 1.96 * found.stderr
     assert 0.91 < hits / 300 < 0.98
 
