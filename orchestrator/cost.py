@@ -86,10 +86,11 @@ def _operations(kind: str, recipe: Any, parameters: float, roles: tuple[str, ...
     training = getattr(recipe, "training", None)
     if training is not None:
         rows = training.steps * training.batch_size
-        return rows * _row_tokens(recipe) * parameters * _passes(recipe, roles)
+        return float(rows) * _row_tokens(recipe) * parameters * _passes(recipe, roles)
     preferences = getattr(recipe, "preferences", None)
     if preferences is not None:
-        return 2.0 * (preferences.samples or DEFAULT_ITEMS) * _row_tokens(recipe) * parameters * 2.0
+        pairs = float(preferences.samples or DEFAULT_ITEMS)
+        return 4.0 * pairs * _row_tokens(recipe) * parameters
     return _evaluation_tokens(recipe) * parameters * 2.0
 
 

@@ -50,7 +50,7 @@ def unknown(what: str, name: object, allowed: Iterable[object], where: str = "")
 
 def nearest(name: object, names: Iterable[str]) -> str | None:
     """The name that was probably meant, or None."""
-    return next(iter(difflib.get_close_matches(str(name), list(names), n=1)), None)
+    return next(iter(difflib.get_close_matches(str(name), list(names), n=1, cutoff=0.5)), None)
 
 
 class Problems:

@@ -120,9 +120,10 @@ def _check_top(document: Document) -> None:
     """Every section is one of ours, or holds constants that something refers to."""
     problems = Problems()
     used = {target[0] for target in reference_targets(document.values)}
+    wanted = used - document.values.keys() - (document.get(("factors",)) or {}).keys() - set(loop_names(document))
     for key in document.values:
         if key not in KEYS and key not in used:
-            text = unknown("key", key, KEYS, " at the top")
+            text = unknown("key", key, {*KEYS, *wanted}, " at the top")
             problems.add(document.place((key,)), f"{text}, or a constant that a reference names")
     for key in REQUIRED:
         if key not in document.values:

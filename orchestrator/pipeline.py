@@ -205,13 +205,14 @@ class _Reader:
 
     def _parent(self, path: KeyPath, role: str, content: Any) -> ParentRule:
         place = self._place(*path)
+        where = f" in parent {role!r} of stage {path[1]!r}"
         if isinstance(content, str):
-            return ParentRule(role, self._stages(content, place), (), True, place)
+            return ParentRule(role, self._stages(content, place, where), (), True, place)
         if not isinstance(content, dict) or "stage" not in content:
             raise mistake(
                 place, f"a parent must be the name of a stage, or a mapping with {', '.join(SOURCE_KEYS)}"
             )
-        self._check_keys(path, content, SOURCE_KEYS, f" in parent {role!r} of stage {path[1]!r}")
+        self._check_keys(path, content, SOURCE_KEYS, where)
         overrides = tuple(self._overrides((*path, "with")))
         optional = bool(content.get("optional", False))
         return ParentRule(
@@ -228,11 +229,11 @@ class _Reader:
                     self.space.check_level(name, level, place)
             yield self.space.position[name], self.compiler.compile(levels, place)
 
-    def _stages(self, text: Any, place: str) -> tuple[str, ...]:
+    def _stages(self, text: Any, place: str, where: str) -> tuple[str, ...]:
         names = tuple(word.strip() for word in str(text).split("|"))
         for name in names:
             if name not in self.names:
-                raise mistake(place, unknown("stage", name, self.names))
+                raise mistake(place, unknown("stage", name, self.names, where))
         return names
 
     def _mapping(self, path: KeyPath) -> dict[str, Any]:

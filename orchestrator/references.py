@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from orchestrator.errors import mistake
+from orchestrator.errors import GridError, mistake, unknown
 from orchestrator.source import Document, KeyPath
 
 OPEN, CLOSE = "\ue000", "\ue001"
@@ -124,21 +124,42 @@ def _map_strings(value: Any, change: Callable[[str], str]) -> Any:
     return [_map_strings(item, change) for item in value] if isinstance(value, list) else value
 
 
-def _unresolved(document: Document, error: Exception) -> Exception:
-    """The error of a reference, at the first string that holds the name it complains about."""
-    if isinstance(error, RecursionError):
-        return mistake(document.name, "references that go round in a circle")
-    text = str(error).splitlines()[0]
-    place = document.name
-    for path, written in strings(document.values):
-        if "${" in written and _culprit(written, text):
-            place = document.place(path)
-            break
-    return mistake(place, f"cannot resolve a reference: {text}")
+def _unresolved(document: Document, error: Exception) -> GridError:
+    """The error of a reference that OmegaConf could not follow, at the place where it was written."""
+    circle = _circle(document)
+    if circle:
+        names = " -> ".join(".".join(map(str, path)) for path in circle)
+        return mistake(document.place(circle[0]), f"references that go round in a circle: {names}")
+    message = str(error).splitlines()[0]
+    for path, text in strings(document.values):
+        for first, rest in _REFERENCE.findall(text):
+            if f"'{first}{rest}'" in message:
+                return mistake(document.place(path), _nowhere(document, f"{first}{rest}"))
+        if "${" in text and text in message:
+            return mistake(document.place(path), f"cannot resolve {text!r}: {message}")
+    return mistake(document.name, f"cannot resolve a reference: {message}")
 
 
-def _culprit(written: str, message: str) -> bool:
-    return (
-        any(f"'{first}{rest}'" in message for first, rest in _REFERENCE.findall(written))
-        or written in message
-    )
+def _nowhere(document: Document, target: str) -> str:
+    """What is wrong with a reference whose target does not exist, and what it could have meant."""
+    path: KeyPath = ()
+    for name in target.split("."):
+        siblings = document.get(path)
+        if not isinstance(siblings, dict) or name not in siblings:
+            where = f" in {'.'.join(map(str, path))}" if path else ""
+            allowed = siblings if isinstance(siblings, dict) else ()
+            return unknown("name", name, allowed, f"{where}, which ${{{target}}} refers to")
+        path = (*path, name)
+    return f"cannot resolve ${{{target}}}"
+
+
+def _circle(document: Document) -> list[KeyPath]:
+    """The paths of whole references that lead back to the first of them, or none."""
+    for start, _ in strings(document.values):
+        seen, path = [start], start
+        while (jump := _jump(document, path, lambda name: None)) is not None and jump not in seen:
+            seen.append(jump)
+            path = jump
+        if jump is not None:
+            return [*seen[seen.index(jump) :], jump]
+    return []

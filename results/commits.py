@@ -27,7 +27,7 @@ _JSON = json.JSONEncoder(sort_keys=True)
 _PORTION = 64
 _READERS = 4
 _NOT_A_ROW = (pa.ArrowException, TypeError, AttributeError, KeyError, ValueError, OverflowError)
-_SECONDS = ("compute", "load", "save", "other")
+_SECONDS = ("compute", "load", "save", "startup", "other")
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")

@@ -85,6 +85,7 @@ ATTEMPTS = _schema(
     seconds_compute=_REAL,
     seconds_load=_REAL,
     seconds_save=_REAL,
+    seconds_startup=_REAL,
     seconds_other=_REAL,
     peak_memory_bytes=_WHOLE,
 )

@@ -12,11 +12,12 @@ import lm_eval.tasks
 import yaml
 
 from workers.context import BadInput
+from workers.data.rows import read_rows
 from workers.evaluation.benchmark import Measurement, Sample, dropped_row, estimate_row
 from workers.evaluation.candidate import Candidate
 from workers.evaluation.harness import Harness, Item, LocalTask, prepare, template
 from workers.evaluation.recall import recalled
-from workers.evaluation.sources import Location, Row, hub_rows, json_lines, locate, required, spread
+from workers.evaluation.sources import Location, Row, hub_rows, locate, required, spread
 from workers.evaluation.statistics import Estimate, mean
 from workers.kinds import unknown
 from workers.specs.evaluate import Benchmark
@@ -122,7 +123,7 @@ def problems(location: Location) -> tuple[bool, list[Row]]:
     """
     lines = location.find("bbh/test.jsonl", "test.jsonl")
     if lines is not None:
-        return False, required(json_lines(lines), FIELDS, str(lines))
+        return False, required(list(read_rows(lines)), FIELDS, str(lines))
     files = sorted(location.directory.glob("*.json")) if location.directory is not None else []
     if files:
         return True, required([row for path in files for row in _file_rows(path)], FIELDS, location.name)

@@ -7,11 +7,12 @@ themselves; the published CSV files and the hub's data set are asked as lm-eval 
 from pathlib import Path
 
 from workers.context import BadInput, metric
+from workers.data.rows import read_rows
 from workers.evaluation.benchmark import Measurement, Sample, dropped_row, estimate_row
 from workers.evaluation.candidate import Candidate
 from workers.evaluation.harness import Harness, Item, LocalTask, prepare, template
 from workers.evaluation.recall import recalled
-from workers.evaluation.sources import Location, Row, csv_rows, hub_rows, json_lines, locate, required, spread
+from workers.evaluation.sources import Location, Row, csv_rows, hub_rows, locate, required, spread
 from workers.evaluation.statistics import mean
 from workers.specs.evaluate import Benchmark
 
@@ -72,8 +73,8 @@ def questions(location: Location) -> tuple[str, list[Row], list[Row]]:
     lines = location.find("mmlu/test.jsonl", "test.jsonl")
     if lines is not None:
         development = lines.with_name("dev.jsonl")
-        shots = json_lines(development) if development.is_file() else []
-        return "mmlu_cloze", required(json_lines(lines), FIELDS, str(lines)), shots
+        shots = list(read_rows(development)) if development.is_file() else []
+        return "mmlu_cloze", required(list(read_rows(lines)), FIELDS, str(lines)), shots
     if location.directory is not None and (location.directory / "test").is_dir():
         test, shots = (_csv_split(location.directory, split) for split in ("test", "dev"))
         return "mmlu_letters", required(test, FIELDS, location.name), shots

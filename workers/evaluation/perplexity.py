@@ -6,11 +6,12 @@ from pathlib import Path
 
 from results.records import MetricRow
 from workers.context import metric
+from workers.data.rows import read_rows
 from workers.evaluation.benchmark import Measurement, estimate_row
 from workers.evaluation.candidate import Candidate
 from workers.evaluation.harness import Harness, LocalTask, prepare, template
 from workers.evaluation.recall import recalled
-from workers.evaluation.sources import Location, Row, hub_rows, json_lines, locate, required, spread
+from workers.evaluation.sources import Location, Row, hub_rows, locate, required, spread
 from workers.evaluation.statistics import Estimate, ratio
 from workers.specs.evaluate import Benchmark
 
@@ -71,11 +72,15 @@ def documents(location: Location) -> list[Row]:
     usual = location.find(*NAMES)
     if not files and usual is not None:
         files = [usual]
-    rows = [row for path in files for row in _file_rows(path)] if files else hub_rows(location, None, "test")
+    rows = (
+        [row for path in files for row in _file_rows(path)]
+        if files
+        else hub_rows(location, "default", "test")
+    )
     return [row for row in required(rows, FIELDS, location.name) if row["text"].strip()]
 
 
 def _file_rows(path: Path) -> list[Row]:
     if path.suffix == ".jsonl":
-        return json_lines(path)
+        return list(read_rows(path))
     return [{"text": part.strip()} for part in re.split(r"\n\s*\n", path.read_text(encoding="utf-8"))]

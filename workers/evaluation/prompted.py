@@ -7,12 +7,13 @@ and a crude proxy on any other text.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from workers.data.rows import read_rows
 from workers.evaluation.benchmark import Measurement, Sample, dropped_row, estimate_row
 from workers.evaluation.candidate import Candidate
 from workers.evaluation.completions import shape_rows
 from workers.evaluation.generation import Completion
 from workers.evaluation.recall import recalled
-from workers.evaluation.sources import Location, Row, json_lines, locate, required, spread
+from workers.evaluation.sources import Location, Row, locate, required, spread
 from workers.evaluation.statistics import mean
 from workers.evaluation.templates import prompt_tokens
 from workers.specs.evaluate import Benchmark
@@ -91,7 +92,7 @@ def _prepare(
     """Rows of `<folder>/test.jsonl` (or the source's own files) whose prompt and answer fit the context."""
     names = location.source.files or (f"{folder}/test.jsonl", "test.jsonl")
     path = location.file(*names)
-    rows = spread(required(json_lines(path), fields, str(path)), benchmark.limit)
+    rows = spread(required(list(read_rows(path)), fields, str(path)), benchmark.limit)
     prompts = prompt_tokens([str(row["prompt"]) for row in rows], candidate)
     fits = [len(prompt) + benchmark.new_tokens <= candidate.max_length for prompt in prompts]
     kept = [pair for pair, fit in zip(zip(rows, prompts, strict=True), fits, strict=True) if fit]

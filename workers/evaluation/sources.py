@@ -2,13 +2,13 @@
 
 import csv
 import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from workers.context import BadInput, StageContext, TransientFailure
+from workers.data.rows import read_rows
 from workers.models.sources import hub_directory
 from workers.specs.data import DataSource
 from workers.world import world_directory
@@ -74,43 +74,34 @@ def locate(source: DataSource, context: StageContext) -> Location:
     return Location(source.hub, path, source)
 
 
-def json_lines(path: Path) -> list[Row]:
-    """The objects of a JSONL file.
-
-    Raises:
-        BadInput: a line is not a JSON object; the message gives its number and never its text.
-    """
-    rows: list[Row] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            row = json.loads(line)
-        except ValueError:
-            row = None
-        if not isinstance(row, dict):
-            raise BadInput(f"{path}:{number}: not a JSON object")
-        rows.append(row)
-    return rows
-
-
 def csv_rows(path: Path) -> list[list[str]]:
     """The rows of a CSV file without a header."""
     with path.open(newline="", encoding="utf-8") as stream:
         return list(csv.reader(stream))
 
 
-def hub_rows(location: Location, configuration: str | None, split: str) -> list[Row]:
-    """A split of a data set in the hub's format, from the local mirror or through `datasets`.
+def hub_rows(location: Location, configuration: str, split: str) -> list[Row]:
+    """A split of a data set of the hub: the Parquet files of a mirror, else through `datasets`.
 
     Raises:
         BadInput: it is neither here nor can be fetched; the message says what to map.
         TransientFailure: the network is on and failed.
     """
+    mirror = location.directory
+    patterns = (f"{configuration}/{split}-*.parquet", f"data/{split}-*.parquet")
+    files = [path for pattern in patterns for path in sorted(mirror.glob(pattern))] if mirror else []
+    if files:
+        return [row for path in files for row in read_rows(path)]
+    return _from_datasets(location, configuration, split)
+
+
+def _from_datasets(location: Location, configuration: str, split: str) -> list[Row]:
     import datasets  # slow to import, and only this path needs it
 
     place = str(location.directory or location.source.hub)
     revision = None if location.directory else location.source.revision
     try:
-        loaded = datasets.load_dataset(place, configuration, split=split, revision=revision)
+        return list(datasets.load_dataset(place, configuration, split=split, revision=revision))
     except Exception as error:
         if isinstance(error, ConnectionError | TimeoutError) and not datasets.config.HF_HUB_OFFLINE:
             raise TransientFailure(f"{location.name}: {type(error).__name__} while fetching") from error
@@ -118,7 +109,6 @@ def hub_rows(location: Location, configuration: str | None, split: str) -> list[
             f"{location.name}: data set not found ({type(error).__name__}); bring it with `yates fetch` "
             "where there is a network, or map the hub id to a local directory"
         ) from error
-    return list(loaded)
 
 
 def spread(rows: list[Any], limit: int | None) -> list[Any]:

@@ -37,5 +37,5 @@ def test_each_task_needs_one_primary():
     good = metric("a", 1.0, primary=True)
     assert checked("a", Measurement([good])).metrics == [good]
     for rows in ([metric("a", 1.0)], [good, good], [good, metric("b", 1.0)], []):
-        with pytest.raises(BadInput, match="primary|no metric"):
+        with pytest.raises(BadInput, match=r"primary|no metric"):
             checked("a", Measurement(rows))

@@ -7,8 +7,8 @@ from lm_eval.api.task import ConfigurableTask
 from lm_eval.models.huggingface import HFLM
 
 from tests.workers.evaluation.examinee import WORLD
+from workers.data.rows import read_rows
 from workers.evaluation.harness import HarnessModel, LocalTask, Rows, prepare, template
-from workers.evaluation.sources import json_lines
 from workers.world import world_directory
 
 
@@ -31,7 +31,7 @@ def of_lm_eval(config, rows, shots=()):
     return ConfigurableTask(config={**config, "test_split": "test", "custom_dataset": lambda: splits})
 
 
-def both(config, rows, shots, candidate, plain, new_tokens=0):
+def both(config, rows, shots, candidate, plain, *, new_tokens=0):
     """lm-eval's figures by HFLM, ours, and our task."""
     tasks = {"tasks": {"task": of_lm_eval(config, rows, shots)}}
     expected = evaluator.evaluate(plain, tasks, bootstrap_iters=0, log_samples=True)
@@ -53,8 +53,8 @@ def same_log_probabilities(expected, harness):
 
 @pytest.mark.parametrize("shots", [0, 2])
 def test_cloze_equals_lm_eval(directory, candidate, plain, shots):
-    rows = json_lines(directory / "mmlu/test.jsonl")[:30]
-    examples = json_lines(directory / "mmlu/dev.jsonl")[:shots]
+    rows = list(read_rows(directory / "mmlu/test.jsonl"))[:30]
+    examples = list(read_rows(directory / "mmlu/dev.jsonl"))[:shots]
     config = template("mmlu_cloze", task="task", num_fewshot=shots)
     expected, found, harness = both(config, rows, examples, candidate, plain)
     assert found["task"]["acc,none"] == expected["results"]["task"]["acc,none"]
@@ -62,7 +62,7 @@ def test_cloze_equals_lm_eval(directory, candidate, plain, shots):
 
 
 def test_letters_equal_lm_eval(directory, candidate, plain):
-    rows = [{**row, "subject": "a_subject"} for row in json_lines(directory / "mmlu/test.jsonl")[:12]]
+    rows = [{**row, "subject": "a_subject"} for row in list(read_rows(directory / "mmlu/test.jsonl"))[:12]]
     config = template("mmlu_letters", task="task", num_fewshot=1)
     expected, found, harness = both(config, rows, rows[:1], candidate, plain)
     assert found["task"]["acc,none"] == expected["results"]["task"]["acc,none"]
@@ -76,7 +76,7 @@ def test_letters_equal_lm_eval(directory, candidate, plain):
 
 @pytest.mark.parametrize("name", ["bbh_question", "bbh_direct"])
 def test_generation_equals_lm_eval(directory, candidate, plain, name):
-    rows = json_lines(directory / "bbh/test.jsonl")[:12]
+    rows = list(read_rows(directory / "bbh/test.jsonl"))[:12]
     config = template(name, task="task", num_fewshot=0)
     config["generation_kwargs"]["max_gen_toks"] = 5
     expected, found, harness = both(config, rows, (), candidate, plain, new_tokens=5)
@@ -92,7 +92,7 @@ def test_rolling_equals_lm_eval(directory, candidate, loaded, max_length):
         pretrained=model, tokenizer=tokenizer, batch_size=5, max_length=max_length, add_bos_token=False
     )
     candidate.__dict__["max_length"] = max_length
-    rows = json_lines(directory / "pretrain/validation.jsonl")[:8]
+    rows = list(read_rows(directory / "pretrain/validation.jsonl"))[:8]
     config = template("perplexity", task="task")
     config["metric_list"].append({"metric": "word_perplexity", "aggregation": "weighted_perplexity"})
     expected, found, harness = both(config, rows, (), candidate, plain)
@@ -122,7 +122,7 @@ def test_pairs_are_split_as_lm_eval_splits_them(candidate, plain, context, conti
 
 
 def test_a_task_can_be_evaluated_again(directory, candidate):
-    rows = json_lines(directory / "mmlu/test.jsonl")[:6]
+    rows = list(read_rows(directory / "mmlu/test.jsonl"))[:6]
     config = template("mmlu_cloze", task="task", num_fewshot=0)
     harness = prepare({"task": LocalTask(config, rows)}, candidate, 0)
     first = (harness.evaluate(candidate), harness.items)
@@ -131,7 +131,7 @@ def test_a_task_can_be_evaluated_again(directory, candidate):
 
 
 def test_rows_that_do_not_fit_are_left_out(directory, candidate):
-    rows = json_lines(directory / "mmlu/test.jsonl")[:6]
+    rows = list(read_rows(directory / "mmlu/test.jsonl"))[:6]
     config = template("mmlu_cloze", task="task", num_fewshot=0)
     long = {**rows[0], "question": "which " * 200}
     harness = prepare({"task": LocalTask(config, [rows[0], long, *rows[1:]])}, candidate, 0)
@@ -141,7 +141,7 @@ def test_rows_that_do_not_fit_are_left_out(directory, candidate):
 
 
 def test_a_row_fits_to_the_last_token(directory, candidate):
-    [row] = json_lines(directory / "mmlu/test.jsonl")[:1]
+    [row] = list(read_rows(directory / "mmlu/test.jsonl"))[:1]
     task = LocalTask(template("mmlu_cloze", task="task", num_fewshot=0), [row])
     harness = prepare({"task": task}, candidate, 0)
     needed = max(len(context) + len(continuation) - 1 for context, continuation in harness.encoded.values())
@@ -152,7 +152,7 @@ def test_a_row_fits_to_the_last_token(directory, candidate):
 
 
 def test_nothing_left_evaluates_to_nothing(directory, candidate):
-    [row] = json_lines(directory / "mmlu/test.jsonl")[:1]
+    [row] = list(read_rows(directory / "mmlu/test.jsonl"))[:1]
     candidate.__dict__["max_length"] = 2
     task = LocalTask(template("mmlu_cloze", task="task", num_fewshot=0), [row])
     harness = prepare({"task": task}, candidate, 0)

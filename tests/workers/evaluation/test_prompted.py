@@ -61,12 +61,7 @@ def test_prompts_are_in_the_template_up_to_the_answer(candidate, say, loaded):
     prompts = say("no.")
     measurement = measure_safety(Benchmark(task="safety", source=SOURCE, limit=1), candidate)
     [sample] = measurement.samples
-    assert loaded[1].decode(prompts[0]).split() == ["<s>", "USER:", *spaced(sample["prompt"]), "ASSISTANT:"]
-
-
-def spaced(text):
-    """Words and punctuation apart, as the world's tokenizer has them (it decodes with some of them joined)."""
-    return text.split()
+    assert loaded[1].decode(prompts[0]).split() == ["<s>", "USER:", *sample["prompt"].split(), "ASSISTANT:"]
 
 
 def test_another_template_prepares_other_prompts(root, model_directory, loaded):
