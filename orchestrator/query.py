@@ -10,6 +10,8 @@ from results.files import WorkspaceError
 if TYPE_CHECKING:
     import pandas
 
+FIXED = ("experiment", "name", "study", "scale", "preset", "status")
+
 
 def query(workspace: Path, where: str | None, by: list[str], metrics: list[str]) -> "pandas.DataFrame":
     """The rows of `results.load` that `where` holds for, averaged by the factors `by`, with only `metrics`.
@@ -24,8 +26,9 @@ def query(workspace: Path, where: str | None, by: list[str], metrics: list[str])
     frame = results.load(workspace)
     if where is not None:
         frame = _select(frame, where)
-    _check("metric", metrics, frame.columns)
-    _check("factor", by, frame.columns)
+    names = [str(name) for name in frame.columns]
+    _check("metric", metrics, names, [name for name in names if "." not in name and name not in FIXED])
+    _check("factor", by, names, [name for name in names if frame[name].dtype.kind != "f" and "." not in name])
     if by:
         return _average(frame, by, metrics)
     return frame[["experiment", "name", "status", *metrics]] if metrics else frame
@@ -50,7 +53,8 @@ def _is_primary(name: str, by: list[str]) -> bool:
     return "." not in name and name not in by and name != "seed"
 
 
-def _check(what: str, names: list[str], columns: Any) -> None:
+def _check(what: str, names: list[str], columns: list[str], offered: list[str]) -> None:
+    """A name must be a column; the message offers the short list, not every sub-metric."""
     for name in names:
         if name not in columns:
-            raise WorkspaceError(unknown(what, name, columns))
+            raise WorkspaceError(unknown(what, name, offered))

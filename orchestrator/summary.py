@@ -95,6 +95,7 @@ def print_outcome(view: View, experiments: list[str]) -> int:
     console.print(f"{len(chosen)} experiments: {_listed(counts)}", highlight=False)
     _print_failures(console, view)
     if counts.done + counts.diverged < len(chosen):
+        _print_dead_workers(console, view)
         console.print("`yates why EXPERIMENT` explains one; `yates resume` goes on", highlight=False)
         return 1
     root = view.workspace.root
@@ -120,6 +121,16 @@ def _print_failures(console: Console, view: View) -> None:
         console.print(f"failed: {len(texts)} × {name}, such as: {texts[0]}", highlight=False, markup=False)
     for kind, reason in sorted(view.held.items()):
         console.print(f"held: {kind}: {reason}", highlight=False, markup=False)
+
+
+def _print_dead_workers(console: Console, view: View) -> None:
+    """When work is pending and no worker runs, the end of the last worker's log tells why."""
+    if "pending" not in view.survey.experiments.values() or view.live_supervisors():
+        return
+    logs = sorted(view.workspace.logs.glob("*.log"), key=lambda path: path.stat().st_mtime)
+    lines = logs[-1].read_text(errors="replace").strip().splitlines() if logs else []
+    if lines:
+        console.print(f"the last worker ended with: {lines[-1]} ({logs[-1]})", highlight=False, markup=False)
 
 
 def _listed(counts: Counts) -> str:
