@@ -118,7 +118,7 @@ def _columns(document: Document, space: Space, path: KeyPath) -> list[Column]:
 
 def _product_columns(document: Document, space: Space, path: KeyPath, content: Any) -> Iterator[Column]:
     if isinstance(content, list):
-        content = {name: ALL for name in content}
+        content = {str(name): ALL for name in content}
     for name, levels in _mapping(document, path, content).items():
         yield (name,), [(level,) for level in _levels(document, space, (*path, name), name, levels)]
 

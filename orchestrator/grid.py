@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import Problems, mistake, unknown
+from orchestrator.errors import Problems, mistake, nearest, unknown
 from orchestrator.expansion import expand
 from orchestrator.factors import Space, Vector, read_factors
 from orchestrator.naming import name_factors
@@ -17,6 +17,8 @@ from orchestrator.source import Document, read_document
 REQUIRED = ("study", "factors", "blocks", "pipeline")
 KEYS = (*REQUIRED, "name", "levels", "cells", "scales", "presets", "defaults")
 CHOICES = {"scale": "scales", "preset": "presets", "cells": "cells"}
+WORDS = ("study", "name")
+SECTIONS = ("factors", "levels", "blocks", "cells", "scales", "presets", "defaults", "pipeline")
 NO_CHOICE = "default"
 """The scale, preset or cells of a grid that declares none."""
 
@@ -74,12 +76,14 @@ def load_grid(
     """
     path = Path(path)
     document = read_document(path)
+    _check_sections(document)
     _check_top(document)
     chosen = {name: _choose(document, name, value) for name, value in _asked(scale, preset, cells).items()}
     for name in ("scale", "preset"):
         apply_overlay(document, (CHOICES[name], chosen[name]))
     for override in overrides:
         apply_override(document, override)
+    _check_sections(document)
     resolved, space = _resolve(document, {name: chosen[name] for name in ("scale", "preset")})
     problems = Problems()
     experiments: list[Vector] = []
@@ -88,7 +92,7 @@ def load_grid(
     with problems.collecting():
         pipeline = read_pipeline(resolved, space)
     problems.raise_found()
-    study = str(document.values["study"])
+    study = document.values["study"]
     name = str(document.values.get("name") or "/".join(f"{{{factor}}}" for factor in space.levels))
     _check_name(document, name, space)
     return Grid(
@@ -117,18 +121,29 @@ def _resolve(document: Document, constants: dict[str, str]) -> tuple[Document, S
 
 
 def _check_top(document: Document) -> None:
-    """Every section is one of ours, or holds constants that something refers to."""
+    """Every section is one of ours, or a constant that something refers to."""
     problems = Problems()
     used = {target[0] for target in reference_targets(document.values)}
-    wanted = used - document.values.keys() - (document.get(("factors",)) or {}).keys() - set(loop_names(document))
+    missing = used - {*document.values, *document.values["factors"], *loop_names(document)}
     for key in document.values:
         if key not in KEYS and key not in used:
-            text = unknown("key", key, {*KEYS, *wanted}, " at the top")
+            text = unknown("key", key, {*KEYS, *missing}, " at the top")
             problems.add(document.place((key,)), f"{text}, or a constant that a reference names")
+    problems.raise_found()
+
+
+def _check_sections(document: Document) -> None:
+    """The sections that must be there are, and each of ours has the right type."""
+    problems = Problems()
     for key in REQUIRED:
         if key not in document.values:
-            problems.add(document.place(()), f"the grid has no {key!r}; it needs {', '.join(REQUIRED)}")
-    for key in ("factors", "levels", "blocks", "cells", "scales", "presets", "defaults", "pipeline"):
+            near = nearest(key, map(str, document.values.keys() - set(KEYS)))
+            hint = f"; is it the {near!r} on {document.place((near,))}?" if near else ""
+            problems.add(document.place(()), f"the grid has no {key!r}; it needs {', '.join(REQUIRED)}{hint}")
+    for key in WORDS:
+        if not isinstance(document.values.get(key, ""), str):
+            problems.add(document.place((key,)), f"{key} must be a word, not {document.values[key]!r}")
+    for key in SECTIONS:
         if not isinstance(document.values.get(key, {}), dict):
             problems.add(document.place((key,)), f"{key} must be a mapping, not {document.values[key]!r}")
     problems.raise_found()
@@ -141,7 +156,7 @@ def _choose(document: Document, name: str, value: str | None) -> str:
     chosen = value if value is not None else default
     if chosen is None:
         return str(next(iter(declared), NO_CHOICE))
-    if chosen not in declared:
+    if not isinstance(chosen, str) or chosen not in declared:
         place = f"--{name} {chosen}" if value is not None else document.place(("defaults", name))
         raise mistake(place, unknown(name, chosen, declared, f" in {document.name}"))
     return str(chosen)
@@ -155,7 +170,7 @@ def _blocks(document: Document, cells: str) -> Sequence[str]:
     if not isinstance(chosen, list) or not chosen:
         raise mistake(place, f"cells {cells!r} must be a list of blocks")
     for block in chosen:
-        if block not in blocks:
+        if not isinstance(block, str) or block not in blocks:
             raise mistake(place, unknown("block", block, blocks, f" in cells {cells!r}"))
     return chosen
 

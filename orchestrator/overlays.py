@@ -17,7 +17,10 @@ FREE_SECTIONS = ("recipe", "resources", "execution", "with", "for", "parents")
 
 def apply_overlay(document: Document, overlay: KeyPath) -> None:
     """Merge the mapping at `overlay` onto the top of `document`, values and places."""
-    for key, value in (document.get(overlay) or {}).items():
+    content = document.get(overlay)
+    if content is not None and not isinstance(content, dict):
+        raise mistake(document.place(overlay), f"{_dots(overlay)} must be a mapping, not {content!r}")
+    for key, value in (content or {}).items():
         _merge(document, document.values, (key,), value, overlay)
 
 

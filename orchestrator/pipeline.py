@@ -192,16 +192,19 @@ class _Reader:
             yield self.space.position[name], self.compiler.compile(levels, place)
 
     def _parents(self, name: str, kind: Kind) -> Iterator[ParentRule]:
+        """The parents by role, in the order of the kind's roles: that of the grid's keys must not count."""
         path = ("pipeline", name, "parents")
-        for role, content in self._mapping(path).items():
+        content = self._mapping(path)
+        for role in content:
             if role not in kind.roles:
                 where = f" of stage {name!r} (kind {kind.name})"
                 raise mistake(self._place(*path, role), unknown("role", role, kind.roles, where))
-            if isinstance(content, list):
-                for number, item in enumerate(content):
+        for role in sorted(content, key=kind.roles.index):
+            if isinstance(content[role], list):
+                for number, item in enumerate(content[role]):
                     yield self._parent((*path, role, number), role, item)
             else:
-                yield self._parent((*path, role), role, content)
+                yield self._parent((*path, role), role, content[role])
 
     def _parent(self, path: KeyPath, role: str, content: Any) -> ParentRule:
         place = self._place(*path)
@@ -216,7 +219,7 @@ class _Reader:
         overrides = tuple(self._overrides((*path, "with")))
         optional = bool(content.get("optional", False))
         return ParentRule(
-            role, self._stages(content["stage"], self._place(*path, "stage")), overrides, optional, place
+            role, self._stages(content["stage"], self._place(*path, "stage"), where), overrides, optional, place
         )
 
     def _overrides(self, path: KeyPath) -> Iterator[tuple[int, Template]]:

@@ -154,8 +154,10 @@ class Planner:
         identity = stage_id(rule.kind.name, rule.kind.version, digest, seed, ids)
         index = self.index.get(identity)
         if index is None:
+            stage = self._stage(maker, vector, identity, (recipe, seed, parents))
             index = self.index[identity] = len(self.stages)
-            self.stages.append(self._stage(maker, vector, identity, (recipe, seed, parents)))
+            self.parameters.append(self._parameters(recipe, parents))
+            self.stages.append(stage)
         if getattr(recipe, "step", None) is not None:
             self._ask_snapshot(rule, vector, self.stages[index])
         return index
@@ -166,8 +168,15 @@ class Planner:
         found = maker.resolved.get(id(recipe))
         if found is None:
             resolved = self.hub.resolve(recipe)
-            found = maker.resolved[id(recipe)] = (resolved, recipe_digest(resolved))
+            found = maker.resolved[id(recipe)] = (resolved, self._digest(maker.rule, resolved))
         return found
+
+    def _digest(self, rule: StageRule, recipe: Recipe) -> str:
+        try:
+            return recipe_digest(recipe)
+        except ValueError:
+            place = self.grid.document.place((*rule.path, "recipe"))
+            raise mistake(place, f"the recipe of stage {rule.name!r} holds a number that is not finite") from None
 
     def _stage(
         self, maker: _Maker, vector: Vector, identity: str, content: tuple[Recipe, int, Parents]
@@ -175,7 +184,6 @@ class Planner:
         recipe, seed, parents = content
         resources = maker.resources.get(vector)
         parameters = self._parameters(recipe, parents)
-        self.parameters.append(parameters)
         roles = tuple([role for role, _ in parents])
         shape = maker.shapes.get(id(resources))
         if shape is None:

@@ -8,15 +8,16 @@ from typing import Any
 import pyarrow as pa
 
 from results.records import ExperimentRow, PlanRecord
-from results.schema import FIXED_COLUMNS, MEMBERS, experiments_schema
+from results.schema import FIXED_COLUMNS, MEMBERS, PARENTS, experiments_schema
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """All experiments once each, and their own stages."""
+    """All experiments once each, their own stages, and the edges of the graph of all stages."""
 
     experiments: pa.Table
     members: pa.Table
+    parents: pa.Table
 
 
 Block = tuple[PlanRecord, list[ExperimentRow]]
@@ -25,7 +26,7 @@ Block = tuple[PlanRecord, list[ExperimentRow]]
 def catalog(plans: Sequence[PlanRecord], statuses: Mapping[str, str]) -> Catalog:
     """The experiments of `plans` (oldest first); the newest plan that lists an experiment describes it."""
     blocks = _blocks(plans)
-    return Catalog(_experiments(blocks, statuses), _members(blocks))
+    return Catalog(_experiments(blocks, statuses), _members(blocks), _parents(plans))
 
 
 def level_array(values: Sequence[Any]) -> pa.Array:
@@ -76,6 +77,18 @@ def _members(blocks: Sequence[Block]) -> pa.Table:
     columns: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) if rows else [[] for _ in MEMBERS]
     arrays = [pa.array(column, kind) for column, kind in zip(columns, MEMBERS.types, strict=True)]
     return pa.Table.from_arrays(arrays, schema=MEMBERS)
+
+
+def _parents(plans: Sequence[PlanRecord]) -> pa.Table:
+    """Every edge once, though several plans may hold the stage: equal ids have equal parents."""
+    edges = dict.fromkeys(
+        (row.stage, plan.stages[parent].stage)
+        for plan in plans
+        for row in plan.stages
+        for parent in row.parents
+    )
+    arrays = [pa.array([edge[side] for edge in edges], pa.string()) for side in (0, 1)]
+    return pa.Table.from_arrays(arrays, schema=PARENTS)
 
 
 def _factors(blocks: Sequence[Block]) -> list[str]:

@@ -55,7 +55,7 @@ def read_commits(workspace: Workspace, stages: Iterable[str], known: Mapping[str
     parts: list[tuple[pa.Table, pa.Table, pa.Table]] = []
     with ThreadPoolExecutor(_READERS) as readers, collector_paused():
         for chunk in _chunks(sorted(stages)):
-            contents = _in_threads(readers, lambda stage: _content(workspace, stage), chunk)
+            contents = list(_in_threads(readers, lambda stage: _content(workspace, stage), chunk))
             commits = list(_parsed(workspace, zip(chunk, contents, strict=True), known, fresh))
             parts.append(_tables(workspace, commits, fresh))
     if parts:
@@ -126,8 +126,14 @@ def _output(workspace: Workspace, name: str, stage: str, token: str) -> pa.Table
 
 
 def _content(workspace: Workspace, stage: str) -> bytes | OSError:
+    """The bytes of one commit, by system calls alone: a buffered file object costs twice the time."""
     try:
-        return workspace.done_file(stage).read_bytes()
+        descriptor = os.open(workspace.done_file(stage), os.O_RDONLY)
+        try:
+            size = os.fstat(descriptor).st_size + 1
+            return b"".join(iter(lambda: os.read(descriptor, size), b""))
+        finally:
+            os.close(descriptor)
     except OSError as error:
         return error
 
@@ -262,7 +268,10 @@ def _json_or_none(path: Path) -> Any:
 def _in_threads(
     readers: ThreadPoolExecutor, read: Callable[[Item], Found], items: Sequence[Item]
 ) -> Iterator[Found]:
-    """`read` of all `items` in their order; threads hide the latency of a network filesystem."""
+    """`read` of all `items` in their order; threads hide the latency of a network filesystem.
+
+    Take the whole answer before working on it: threads that only wait for the interpreter's lock are slow.
+    """
     portions = _chunks(items, _PORTION)
     for found in readers.map(lambda portion: [read(item) for item in portion], portions):
         yield from found

@@ -94,6 +94,9 @@ ATTEMPTS = _schema(
 MEMBERS = _schema(experiment=_TEXT, study=_TEXT, role=_TEXT, position=_WHOLE, stage=_TEXT)
 """Which stages are an experiment's own, under which role, in pipeline order."""
 
+PARENTS = _schema(stage=_TEXT, parent=_TEXT)
+"""The graph of stages: one row per edge."""
+
 _EXPERIMENT_FIXED = ("experiment", "name", "study", "scale", "preset", "grid", "status")
 FIXED_COLUMNS = frozenset({*_EXPERIMENT_FIXED, "stages"})
 """Names that a factor or task cannot take in `experiments` and `runs`."""
@@ -105,6 +108,7 @@ TABLES: Mapping[str, pa.Schema] = {
     "samples": SAMPLES,
     "attempts": ATTEMPTS,
     "members": MEMBERS,
+    "parents": PARENTS,
 }
 """The tables whose columns do not depend on the grids."""
 

@@ -28,6 +28,7 @@ from results.files import WorkspaceError
 from results.generation import Generation, newest, next_number
 from results.journal import Index, attempt_number
 from results.layout import Workspace
+from results.lineage import renewed_statuses
 from results.plans import plan_marks, read_plans
 from results.records import AttemptRecord, PlanRecord
 from results.schema import TABLES, VERSION, conform, read_table
@@ -55,7 +56,7 @@ class Snapshot:
     endings: dict[str, tuple[int, str]]
     plans: dict[str, list[int]]
     number: int
-    touched: bool
+    touched: set[str]
     held: AbstractSet[str] = frozenset()
     damaged_plans: dict[str, str] = field(default_factory=dict)
 
@@ -99,8 +100,10 @@ class Snapshot:
         """Experiments with their statuses now, and their own stages."""
         if self.base is not None and self.fits:
             experiments = read_table(self.base.table("experiments"))
-            members = read_table(self.base.table("members"), TABLES["members"])
-            return Catalog(self._renewed_statuses(experiments) if self.news else experiments, members)
+            members, parents = (
+                read_table(self.base.table(name), TABLES[name]) for name in ("members", "parents")
+            )
+            return Catalog(self._restated(experiments, members, parents), members, parents)
         plans = self._read_plans()
         return catalog(plans, survey(plans, self.facts).experiments)
 
@@ -131,15 +134,19 @@ class Snapshot:
         old = read_table(self.base.table("runs"))
         return patch(old, self.catalog.experiments, self._renewed()) if self.news else old
 
-    def _read_plans(self, *, levels: bool = True) -> list[PlanRecord]:
+    def _read_plans(self) -> list[PlanRecord]:
         def note(path: Path, reason: str) -> None:
             self.damaged_plans[str(path)] = reason
 
-        return read_plans(self.workspace, note, levels=levels)
+        return read_plans(self.workspace, note)
 
-    def _renewed_statuses(self, experiments: pa.Table) -> pa.Table:
-        statuses = survey(self._read_plans(levels=False), self.facts).experiments
-        column = pa.array(map(statuses.__getitem__, experiments["experiment"].to_pylist()), pa.string())
+    def _restated(self, experiments: pa.Table, members: pa.Table, parents: pa.Table) -> pa.Table:
+        """`experiments` with today's statuses; only those that a change can concern are looked at."""
+        if not self.news:
+            return experiments
+        renewed = renewed_statuses(members, parents, self.touched | self.changed_stages, self.facts)
+        pairs = zip(experiments["experiment"].to_pylist(), experiments["status"].to_pylist(), strict=True)
+        column = pa.array([renewed.get(experiment, status) for experiment, status in pairs], pa.string())
         return experiments.set_column(experiments.column_names.index("status"), "status", column)
 
     def _renewed(self) -> pa.Table:
@@ -224,7 +231,7 @@ def _take(
     fresh = read_commits(workspace, candidates, trusted)
     replaced = set(fresh.commits["stage"].to_pylist()) | fresh.missing | fresh.revisit
     snapshot = Snapshot(
-        workspace, base, index, fresh, replaced & known.keys(), {}, plans, number, bool(touched), held
+        workspace, base, index, fresh, replaced & known.keys(), {}, plans, number, touched, held
     )
     fresh.attempts = _attempts(fresh, index, ended)
     snapshot.endings = _endings(snapshot, dict(manifest["endings"]) if manifest else {}, ended)

@@ -76,7 +76,8 @@ def _build(snapshot: Snapshot) -> Generation | None:
 
 
 def _write_tables(snapshot: Snapshot, directory: Path) -> dict[str, TableFacts]:
-    whole = {"experiments": snapshot.catalog.experiments, "members": snapshot.catalog.members}
+    known = snapshot.catalog
+    whole = {"experiments": known.experiments, "members": known.members, "parents": known.parents}
     facts = {name: _write(directory / f"{name}.parquet", [table]) for name, table in whole.items()}
     for name in TABLES.keys() - whole.keys():
         facts[name] = _linked(snapshot, name, directory) or _write(

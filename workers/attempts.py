@@ -104,8 +104,7 @@ class Claimant:
         if not self.observer.is_stale(directory, record):
             return False
         if record is not None:
-            lost = {**record, "ending": "lost", "message": "its process is gone", **_last_beat(directory)}
-            self.journal.ended(AttemptRecord(**lost))
+            self.journal.ended(_lost(record, directory))
         return True
 
     def _begin(self, stage: str, kind: str, token: str, number: int, execution: dict[str, Any]) -> "Attempt":
@@ -115,7 +114,10 @@ class Claimant:
             token=token,
             number=number,
             supervisor=self.name,
-            **self.identity.as_record(),
+            host=self.identity.host,
+            boot=self.identity.boot,
+            process=self.identity.process,
+            process_started=self.identity.started,
             backend=self.backend,
             job=self.job,
             started=time.time(),
@@ -161,13 +163,14 @@ class Attempt:
 
     def end(self, ending: Ending, message: str | None = None, traceback: str | None = None) -> None:
         """Record how the attempt ended, in its own file and in the journal."""
-        self.record.update(ended=time.time(), ending=ending, message=message, traceback=traceback)
+        self._close(ending)
+        self.record["message"], self.record["traceback"] = message, traceback
         self.save()
         self.journal.ended(self.record)
 
     def commit(self, commit: Commit) -> bool:
         """Publish `done.json`; tell whether this attempt won. A loser is recorded as superseded."""
-        self.record.update(ended=time.time(), ending=commit["outcome"])
+        self._close(commit["outcome"])
         content = json_bytes({**commit, "record": self.record})
         won = publish_once(self.workspace.done_file(self.record["stage"]), content)
         if won:
@@ -177,6 +180,9 @@ class Attempt:
             self.end("superseded", "another attempt committed first")
             self.journal.committed(self.record["stage"], _winner(self.workspace, self.record["stage"]))
         return won
+
+    def _close(self, ending: Ending) -> None:
+        self.record["ended"], self.record["ending"] = time.time(), ending
 
 
 def read_commit(workspace: Workspace, stage: str) -> Commit | None:
@@ -195,14 +201,17 @@ def _winner(workspace: Workspace, stage: str) -> str:
     return commit["attempt"] if commit else ""
 
 
-def _last_beat(directory: Path) -> dict[str, Any]:
-    """The step of the last heartbeat and its time as the end of a lost attempt."""
+def _lost(record: AttemptRecord, directory: Path) -> AttemptRecord:
+    """The record of an abandoned attempt, ended at its last heartbeat, at the step that this named."""
+    lost = record.copy()
+    lost["ending"], lost["message"] = "lost", "its process is gone"
     path = directory / "heartbeat"
     try:
-        _, step = read_json_or_none(path) or (0, 0)
-        return {"step": step, "ended": path.stat().st_mtime if path.exists() else None}
-    except (WorkspaceError, ValueError, TypeError):
-        return {}
+        _, lost["step"] = read_json_or_none(path) or (0, record["step"])
+        lost["ended"] = path.stat().st_mtime
+    except (OSError, WorkspaceError, ValueError, TypeError):
+        lost["ended"] = record["started"]
+    return lost
 
 
 def _read_or_empty(path: Path) -> bytes:

@@ -5,7 +5,6 @@ sha256; then the directory is renamed to its step, six digits. So `checkpoints/0
 damaged afterwards. This module is light: supervisors use it too.
 """
 
-import os
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -75,8 +74,8 @@ def newest_checkpoint(workspace: Workspace, stage_id: str) -> Path | None:
 
     A damaged one on the way is renamed `damaged-…` and the one before is tried.
     """
-    found = [step for attempt in _directories(workspace.attempts(stage_id)) for step in _steps(attempt / "checkpoints")]
-    return newest_of(found)
+    attempts = _directories(workspace.attempts(stage_id))
+    return newest_of([step for attempt in attempts for step in _steps(attempt / "checkpoints")])
 
 
 def newest_of(checkpoints: list[Path]) -> Path | None:
@@ -89,7 +88,7 @@ def newest_of(checkpoints: list[Path]) -> Path | None:
 
 
 def set_aside(checkpoint: Path) -> None:
-    """Rename a damaged checkpoint so that nobody looks at it again; another process may have done so before."""
+    """Rename a damaged checkpoint so that nobody looks at it again, unless another process has done so."""
     try:
         checkpoint.rename(checkpoint.with_name(f"{DAMAGED}{checkpoint.name}-{secrets.token_hex(3)}"))
     except OSError:
@@ -100,7 +99,10 @@ def set_aside(checkpoint: Path) -> None:
 def _seal(directory: Path) -> None:
     """Sync every file and write the manifest."""
     files = {
-        str(path.relative_to(directory)): {"bytes": path.stat().st_size, "sha256": file_digest(path, sync=True)}
+        str(path.relative_to(directory)): {
+            "bytes": path.stat().st_size,
+            "sha256": file_digest(path, sync=True),
+        }
         for path in sorted(directory.rglob("*"))
         if path.is_file()
     }
@@ -112,7 +114,7 @@ def _publish(private: Path, target: Path) -> None:
     """Rename into place. A checkpoint of the same step was made by the same bits, or is damaged: it goes."""
     if target.exists():
         target.rename(private.with_name(f"{private.name}.old"))
-    os.rename(private, target)
+    private.rename(target)
     sync_directory(target.parent)
     shutil.rmtree(private.with_name(f"{private.name}.old"), ignore_errors=True)
 

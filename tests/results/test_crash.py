@@ -20,6 +20,9 @@ import results
 from results import store
 from results.generation import newest
 from results.journal import Journal
+from results.plans import read_plans
+from results.snapshot import take
+from results.status import survey
 from results.store import compact, rebuild
 from tests.results.lab import Lab, attempt, metric
 
@@ -180,14 +183,25 @@ class Machine(RuleBasedStateMachine):
             self.lab.workspace.done_file(stage).unlink()
             Journal(self.lab.workspace, writer).forgotten(stage, token)
 
-    @rule(stage=stages)
-    def plan(self, stage):
+    @rule(stage=stages, parent=stages)
+    def plan(self, stage, parent):
+        """A pipeline of two; parents have smaller names, so that the graphs of all plans agree."""
         self.plans += 1
-        self.lab.plan(
-            {stage: {}, "both": {}},
-            {stage: {"eval": stage}, "both": {"eval": "s0"}},
-            created=float(self.plans),
-        )
+        parents = {"s1": ["s0"], "s2": ["s1", "s0"]}
+        pipelines = {stage: {"eval": stage}, "both": {"sft": parent, "eval": "s2"}}
+        self.lab.plan({name: {} for name in pipelines}, pipelines, parents, created=float(self.plans))
+
+    @rule(stage=stages, writer=writers, ending=st.sampled_from(["bug", "lost", "hung"]))
+    def fail(self, stage, writer, ending):
+        token = self._claim(stage, writer)
+        Journal(self.lab.workspace, writer).ended(attempt(stage, token, ending, number=self.tokens))
+
+    @rule(stage=stages, writer=writers)
+    def diverge(self, stage, writer):
+        token = self._claim(stage, writer)
+        if self.lab.publish(stage, token, [metric("mmlu", float(token[1:]))], "diverged"):
+            self.truth[stage] = token
+            Journal(self.lab.workspace, writer).ended(attempt(stage, token, "diverged", number=self.tokens))
 
     @rule()
     def compact(self):
@@ -220,12 +234,21 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def a_reader_sees_each_committed_row_once(self):
         if self.plans:
-            frame = results.metrics(self.root).drop_duplicates(["experiment", "stage", "value"])
+            frame = results.metrics(self.root).drop_duplicates(["experiment", "role", "stage", "value"])
             assert len(frame) == len(results.metrics(self.root))
-        values = results.frames.take(self.lab.workspace).table("metrics")
+        values = take(self.lab.workspace).table("metrics")
         seen = dict(zip(values["stage"].to_pylist(), values["value"].to_pylist(), strict=True))
         assert seen == {stage: float(token[1:]) for stage, token in self.truth.items()}
         assert values.num_rows == len(seen)
+
+    @invariant()
+    def statuses_are_those_that_the_whole_plans_give(self):
+        snapshot, truth = take(self.lab.workspace), take(self.lab.workspace)
+        expected = survey(read_plans(self.lab.workspace), truth.facts).experiments
+        found = snapshot.catalog.experiments
+        assert (
+            dict(zip(found["experiment"].to_pylist(), found["status"].to_pylist(), strict=True)) == expected
+        )
 
     @invariant()
     def the_wide_table_is_what_it_would_be_from_the_truth_alone(self):
@@ -235,9 +258,9 @@ class Machine(RuleBasedStateMachine):
         for stage, token in self.truth.items():
             if stage in frame.index:
                 assert frame.mmlu[stage] == float(token[1:])
-                assert frame.status[stage] == "done"
+                assert frame.status[stage] in ("done", "diverged")
         for stage in set(frame.index) & {"s0", "s1", "s2"} - set(self.truth):
-            assert frame.status[stage] in ("pending", "running")
+            assert frame.status[stage] not in ("done", "diverged")
             assert "mmlu" not in frame or frame.mmlu.isna()[stage]
 
 

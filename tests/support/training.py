@@ -42,7 +42,9 @@ STEPS = 8
 
 
 def lora(quantization: QuantizationRecipe | None = None, rank: int = 4) -> LoraRecipe:
-    return LoraRecipe(rank=rank, alpha=8, dropout=0.1, target_modules=("q_proj", "v_proj"), quantization=quantization)
+    return LoraRecipe(
+        rank=rank, alpha=8, dropout=0.1, target_modules=("q_proj", "v_proj"), quantization=quantization
+    )
 
 
 def short(steps: int = STEPS, rate: float = 5e-3, **others: Any) -> Training:
@@ -50,12 +52,15 @@ def short(steps: int = STEPS, rate: float = 5e-3, **others: Any) -> Training:
 
 
 def sft_recipe(**others: Any) -> SftRecipe:
-    return SftRecipe(**{"adapter": lora(), "preferences": PREFERENCES, "template": VICUNA, "training": short()} | others)
+    return SftRecipe(
+        **{"adapter": lora(), "preferences": PREFERENCES, "template": VICUNA, "training": short()} | others
+    )
 
 
 def dpo_recipe(**others: Any) -> DpoRecipe:
     return DpoRecipe(
-        **{"adapter": lora(), "preferences": PREFERENCES, "template": VICUNA, "training": short(rate=1e-3)} | others
+        **{"adapter": lora(), "preferences": PREFERENCES, "template": VICUNA, "training": short(rate=1e-3)}
+        | others
     )
 
 
@@ -67,7 +72,8 @@ def pretrain_recipe(**others: Any) -> PretrainRecipe:
     shape = ModelShape(hidden_size=32, layers=2, heads=2, key_value_heads=1, intermediate_size=64)
     data = TextData(source=WORLD, block=32)
     return PretrainRecipe(
-        **{"model": ModelRecipe(shape=shape), "tokenizer": WORLD, "data": data, "training": short(12)} | others
+        **{"model": ModelRecipe(shape=shape), "tokenizer": WORLD, "data": data, "training": short(12)}
+        | others
     )
 
 
@@ -97,7 +103,7 @@ class Ran:
 
 @dataclass
 class Lab:
-    """Runs stages in one workspace. `memory` is the warm worker's; give each call its own for a cold start."""
+    """Runs stages in one workspace. `memory` is the warm worker's; another one makes a cold start."""
 
     root: Path
     memory: dict[str, Any] = field(default_factory=dict)
@@ -127,7 +133,9 @@ class Lab:
         done.write_text(json.dumps({"stage": stage.id, "attempt": context.attempt.name}))
         return Ran(stage, context.output, result, context.seconds)
 
-    def interrupt(self, kind: Kind, recipe: Recipe, parents: tuple[Parent, ...], at: int, **others: Any) -> Path:
+    def interrupt(
+        self, kind: Kind, recipe: Recipe, parents: tuple[Parent, ...], at: int, **others: Any
+    ) -> Path:
         """Run until step `at`, be asked to stop, and return the checkpoint that was left."""
         stage = self.stage(kind, recipe, parents)
         context = self.context(stage, parents, **others)
@@ -161,14 +169,20 @@ def reference_of(lab: Lab, base: Parent, **others: Any) -> Parent:
     return lab.run(REFERENCE, reference_recipe(**others), (base,)).parent("reference")
 
 
-def run_fresh(lab: Lab, ran: Ran | Stage, token: str, *, stop: int | None = None, kill: int | None = None) -> int:
+def run_fresh(
+    lab: Lab, ran: Ran | Stage, token: str, *, stop: int | None = None, kill: int | None = None
+) -> int:
     """Run a stage whose `stage.json` is written in a fresh process; its exit code.
 
     `stop` asks it to stop at a step, `kill` ends it there by SIGKILL. It resumes from the newest checkpoint.
     """
     stage = ran.stage if isinstance(ran, Ran) else ran
-    command = [sys.executable, "-m", "tests.support.training", str(lab.root), stage.id, token, str(stop), str(kill)]
-    return subprocess.run(command, check=False, cwd=Path(__file__).parents[2], capture_output=True, timeout=300).returncode
+    command = [sys.executable, "-m", "tests.support.training", str(lab.root), stage.id, token]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [*command, str(stop), str(kill)], check=False, cwd=root, capture_output=True, timeout=300
+    )
+    return done.returncode
 
 
 def _main(root: str, identity: str, token: str, stop: str, kill: str) -> None:
@@ -182,20 +196,23 @@ def _main(root: str, identity: str, token: str, stop: str, kill: str) -> None:
     stage = Stage.read(lab.workspace, identity)
     parents = [committed_parent(lab.workspace, stage, role) for role, _ in stage.parents]
     checkpoint = newest_checkpoint(lab.workspace, identity)
-    context = lab.context(stage, tuple(parent for parent in parents if parent), token=token, resume_from=checkpoint)
+    found = tuple(parent for parent in parents if parent)
+    context = lab.context(stage, found, token=token, resume_from=checkpoint)
     context.execution = Execution(device="cpu", checkpoint_steps=2)
-    context.stop_requested, context.on_progress = stop_at(int(stop)) if stop != "None" else (lambda: False, _ignore)
+    if stop != "None":
+        context.stop_requested, context.on_progress = stop_at(int(stop))
+
+    def die(step: int, total: int | None) -> None:
+        if step == int(kill):
+            os.kill(os.getpid(), signal.SIGKILL)
+
     if kill != "None":
-        context.on_progress = lambda step, total: os.kill(os.getpid(), signal.SIGKILL) if step == int(kill) else None
+        context.on_progress = die
     try:
         result = stage.kind.load_runner()(stage.recipe, context)
     except StageStopped:
         sys.exit(3)
     (context.attempt / "metrics.json").write_text(json.dumps(result.metrics))
-
-
-def _ignore(step: int, total: int | None) -> None:
-    pass
 
 
 __all__ = ["DPO", "REFERENCE", "SFT"]

@@ -1,1 +1,1 @@
-"""Data: rows of the studied sets, the literal text around them, and the token ids that a model really sees."""
+"""Data: rows of the studied sets, the literal text around them, and the ids that a model really sees."""

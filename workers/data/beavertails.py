@@ -4,6 +4,7 @@ Not the hub's data set of the name BeaverTails, whose rows have one answer and o
 """
 
 from collections.abc import Callable, Iterable
+from itertools import product
 
 from workers.context import BadInput
 from workers.data.dialogues import Pair, Unusable
@@ -43,15 +44,15 @@ READERS: dict[str, Callable[[Row], Pair]] = {"harmless": harmless_pair, "helpful
 def paired_answers(rows: Iterable[Row], preference: str) -> list[Pair]:
     """Harmless pairs from single answers: fields question, answer, label (1 unsafe, 0 safe).
 
-    The i-th safe answer to a question meets its i-th unsafe one; a question without both gives no pair.
+    Every safe answer to a question meets every unsafe one; a question without both gives no pair.
 
     Raises:
         BadInput: another preference is asked for; the file has no better-answer label.
     """
     if preference != "harmless":
         raise BadInput(
-            f"single answers with a safety label (fields {', '.join(MINI_FIELDS)}) hold no {preference} preference; "
-            "allowed: harmless"
+            f"single answers with a safety label (fields {', '.join(MINI_FIELDS)}) hold no {preference} "
+            "preference; allowed: harmless"
         )
     answers: dict[str, tuple[list[str], list[str]]] = {}
     for row in rows:
@@ -60,7 +61,7 @@ def paired_answers(rows: Iterable[Row], preference: str) -> list[Pair]:
     return [
         Pair(question, good, bad)
         for question, (safe, unsafe) in answers.items()
-        for good, bad in zip(safe, unsafe, strict=False)
+        for good, bad in product(safe, unsafe)
         if question and good and bad and good != bad
     ]
 

@@ -39,8 +39,8 @@ def split_files(
 ) -> SplitFiles:
     """The files of `split`.
 
-    `source.files` (else the first of `layouts` that exists) may hold `{split}` and `{preference}`; a name without
-    `{split}`, or one whose test file is missing, holds all rows.
+    `source.files` (else the first of `layouts` that exists) may hold `{split}` and `{preference}`; a name
+    without `{split}`, or one whose test file is missing, holds all rows.
 
     Raises:
         BadInput: a named file, or every usual one, is missing.
@@ -70,10 +70,14 @@ def _named(root: Path, names: Sequence[str], split: Split, preference: str) -> S
     whole = [path for name in names for path in _find(root, name, "train", preference)]
     if split == "test" and whole:
         return SplitFiles(tuple(whole), whole=True)
-    raise BadInput(f"{root}: no file matches {', '.join(names)} (split {split}, preference {preference or 'any'})")
+    raise BadInput(
+        f"{root}: no file matches {', '.join(names)} (split {split}, preference {preference or 'any'})"
+    )
 
 
-def has_test_files(context: StageContext, source: DataSource, layouts: Sequence[str], preference: str = "") -> bool:
+def has_test_files(
+    context: StageContext, source: DataSource, layouts: Sequence[str], preference: str = ""
+) -> bool:
     """Whether the source has rows of its own for testing."""
     return not split_files(context, source, layouts, "test", preference).whole
 

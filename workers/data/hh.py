@@ -1,7 +1,7 @@
 """HH-RLHF (Bai et al., arXiv 2204.05862): two whole dialogues a row, equal up to the last assistant turn.
 
-The parse is that of the alignment study, section 3.1: the prompt is everything before the last assistant turn of
-`chosen`, and the two last turns are the answers.
+The parse is that of the alignment study, section 3.1: the prompt is everything before the last assistant
+turn of `chosen`, and the two last turns are the answers.
 """
 
 import re
@@ -36,7 +36,7 @@ def _dialogues(row: Row) -> tuple[str, str]:
     both = tuple(texts) if isinstance(texts, list | tuple) else (row.get("chosen"), row.get("rejected"))
     if len(both) != 2 or not all(isinstance(text, str) for text in both):
         raise Unusable("malformed")
-    return both  # type: ignore[return-value]
+    return both
 
 
 def _speeches(dialogue: str) -> list[tuple[str, str]]:
@@ -45,8 +45,9 @@ def _speeches(dialogue: str) -> list[tuple[str, str]]:
     speeches: list[tuple[str, str]] = []
     for speaker, text in zip(parts[1::2], parts[2::2], strict=True):
         if speeches and speeches[-1][0] == speaker:
-            text = f"{speeches.pop()[1]}\n\n{text.strip()}".strip()
-        speeches.append((speaker, text.strip()))
+            speeches[-1] = (speaker, f"{speeches[-1][1]}\n\n{text.strip()}".strip())
+        else:
+            speeches.append((speaker, text.strip()))
     return speeches
 
 

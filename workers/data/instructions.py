@@ -13,7 +13,8 @@ LAYOUTS = ("instructions/{split}.jsonl", "{split}.jsonl", "data/{split}*.parquet
 
 
 def load_instructions(context: StageContext, data: InstructionData) -> list[Example]:
-    """The training rows; a non-empty input follows its instruction on a new line. Rows without an answer are left out.
+    """The training rows; a non-empty input follows its instruction on a new line. Rows without an answer
+    are left out.
 
     Raises:
         BadInput: files are missing or malformed, or no row is left.
@@ -21,7 +22,10 @@ def load_instructions(context: StageContext, data: InstructionData) -> list[Exam
     files = split_files(context, data.source, LAYOUTS, "train")
     rows = chain.from_iterable(read_rows(path) for path in files.paths)
     examples = [
-        Example(_prompt(str(row.get("instruction") or ""), str(row.get("input") or "")), str(row.get("output") or ""))
+        Example(
+            _prompt(str(row.get("instruction") or ""), str(row.get("input") or "")),
+            str(row.get("output") or ""),
+        )
         for row in rows
     ]
     usable = [example for example in examples if example.prompt and example.response.strip()]

@@ -61,13 +61,15 @@ def load_pairs(context: StageContext, data: PreferenceData, split: Split) -> Pai
     if len(preferences) > 1:
         _settle_conflicts(total, data.mixture_conflicts)
     if not total.pairs:
-        raise BadInput(f"{data.dataset} ({data.preference}, {split}): none of {total.read} rows is usable: "
-                       f"{dict(total.dropped)}")
+        raise BadInput(
+            f"{data.dataset} ({data.preference}, {split}): none of {total.read} rows is usable: "
+            f"{dict(total.dropped)}"
+        )
     return total
 
 
 def in_held_out(prompt: str, share: float) -> bool:
-    """Whether a prompt belongs to the held-out share, by its hash: the same prompt always falls on one side."""
+    """Whether a prompt belongs to the held-out share, by its hash: a prompt always falls on one side."""
     digest = hashlib.sha256(f"held-out/{prompt}".encode()).digest()
     return int.from_bytes(digest[:8]) < share * 2**64
 
@@ -90,14 +92,15 @@ def _load_one(context: StageContext, data: PreferenceData, preference: str, spli
 
 def _from_loader(context: StageContext, data: PreferenceData, preference: str, split: Split) -> PairSet:
     """Pairs of a user's loader `(context, data, preference, split) -> iterable of Pair`."""
-    pairs = [_marked(pair, preference) for pair in load_object(data.dataset)(context, data, preference, split)]
+    found = load_object(data.dataset)(context, data, preference, split)
+    pairs = [_marked(pair, preference) for pair in found]
     return PairSet(pairs, len(pairs))
 
 
 def _parse(dataset: str, rows: list[Row], preference: str) -> PairSet:
     if dataset == "beavertails" and rows and all(name in rows[0] for name in beavertails.MINI_FIELDS):
         pairs = [_marked(pair, preference) for pair in beavertails.paired_answers(rows, preference)]
-        return PairSet(pairs, len(rows), Counter({"single answers": len(rows) - 2 * len(pairs)}))
+        return PairSet(pairs, len(rows), Counter())
     reader = hh_pair if dataset == "hh-rlhf" else beavertails.READERS[preference]
     return _read_each(rows, reader, preference)
 

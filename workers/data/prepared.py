@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from results.records import MetricRow
 from workers.context import BadInput, StageContext, metric
 from workers.data.dialogues import Example
 from workers.data.files import Split
@@ -12,7 +13,6 @@ from workers.data.preferences import load_pairs
 from workers.data.sampling import draw_pairs
 from workers.data.templates import Renderer
 from workers.data.tokenization import Tokenization, TokenizedExample, TokenizedPair
-from results.records import MetricRow
 from workers.specs.data import InstructionData, PreferenceData, Template
 
 
@@ -27,12 +27,20 @@ class Account:
     def metrics(self, task: str) -> list[MetricRow]:
         """One row each for what was read, used and dropped."""
         rows = [metric(task, self.read, metric="rows_read"), metric(task, self.used, metric="rows_used")]
-        named = {f"dropped_{reason.replace(' ', '_')}": count for reason, count in sorted(self.dropped.items())}
-        return rows + [metric(task, count, metric=name) for name, count in named.items() if count]
+        for reason, count in sorted(self.dropped.items()):
+            if count:
+                rows.append(metric(task, count, metric=f"dropped_{reason.replace(' ', '_')}"))
+        return rows
 
 
 def tokenized_pairs(
-    context: StageContext, data: PreferenceData, template: Template, tokenizer: Any, seed: int, split: Split = "train"
+    context: StageContext,
+    data: PreferenceData,
+    template: Template,
+    tokenizer: Any,
+    *,
+    seed: int,
+    split: Split = "train",
 ) -> tuple[list[TokenizedPair], Account]:
     """The drawn pairs of a split (all of `test`), tokenized.
 
@@ -41,7 +49,8 @@ def tokenized_pairs(
     """
     found = load_pairs(context, data, split)
     drawn = draw_pairs(found.pairs, data, seed) if split == "train" else found.pairs
-    tokenization = Tokenization(tokenizer, renderer(template, tokenizer), data.max_prompt_length, data.max_length)
+    limits = (data.max_prompt_length, data.max_length)
+    tokenization = Tokenization(tokenizer, renderer(template, tokenizer), *limits)
     tokenized = tokenization.pairs(drawn)
     return _some(tokenized), Account(found.read, len(tokenized), found.dropped + tokenization.dropped)
 
@@ -51,6 +60,7 @@ def tokenized_examples(
     data: PreferenceData | InstructionData,
     template: Template,
     tokenizer: Any,
+    *,
     max_length: int,
     seed: int,
 ) -> tuple[list[TokenizedExample], Account]:

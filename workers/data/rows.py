@@ -17,7 +17,8 @@ def read_rows(path: Path) -> Iterator[Row]:
     """Every row of a file, in order; the name's ending tells the format.
 
     Raises:
-        BadInput: there is no such file, its format is unknown, or a row cannot be parsed (the message names it).
+        BadInput: there is no such file, its format is unknown, or a row cannot be parsed (the message names
+        it).
     """
     if not path.is_file():
         raise BadInput(f"data file {path} does not exist")
@@ -34,7 +35,9 @@ def read_rows(path: Path) -> Iterator[Row]:
         case ".txt":
             yield {"text": _text(path)}
         case _:
-            raise BadInput(f"data file {path}: unknown format; allowed: .jsonl, .json, .csv, .parquet, .txt (and .gz)")
+            raise BadInput(
+                f"data file {path}: unknown format; allowed: .jsonl, .json, .csv, .parquet, .txt (and .gz)"
+            )
 
 
 def _text(path: Path) -> str:

@@ -20,7 +20,9 @@ LENGTH_GROUP = 50
 
 
 def draw_pairs(pairs: Sequence[Pair], data: PreferenceData, seed: int) -> list[Pair]:
-    """The training rows: `data.samples` of them (all when None); a balanced mixture takes half of each preference."""
+    """The training rows: `data.samples` of them (all when None); a balanced mixture takes half of each
+    preference.
+    """
     ranked = _ranked(pairs, data, seed)
     groups = {name: [pair for pair in ranked if pair.preference == name] for name in _preferences(ranked)}
     if len(groups) == 2 and data.mixture_ratio == "balanced":
@@ -54,7 +56,9 @@ def _epoch(lengths: Sequence[int], batch: int, generator: torch.Generator, by_le
     from transformers.trainer_pt_utils import get_length_grouped_indices
 
     factor = max(1, min(len(lengths) // (batch * 4), LENGTH_GROUP))
-    indices: list[int] = get_length_grouped_indices(list(lengths), batch, mega_batch_mult=factor, generator=generator)
+    indices: list[int] = get_length_grouped_indices(
+        list(lengths), batch, mega_batch_mult=factor, generator=generator
+    )
     return indices
 
 

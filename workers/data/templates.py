@@ -1,8 +1,8 @@
 """The literal text around prompts and responses, byte for byte (alignment study, section 3.4).
 
-One system text stands before the first turn, a space between them; turns follow each other directly, since each
-ends in its end mark. The prompt that a model continues ends where the response would begin, without the space
-before it: tokenizers of the LLaMA family join that space to the first word of the response.
+One system text stands before the first turn, a space between them; turns follow each other directly, since
+each ends in its end mark. The prompt that a model continues ends where the response would begin, without
+the space before it: tokenizers of the LLaMA family join that space to the first word of the response.
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,8 @@ class Renderer:
     """Renders dialogues through a template for one tokenizer's end mark.
 
     Raises:
-        BadInput: `turn` lacks `{prompt}` or `{response}`, has them in the wrong order, or does not end in `</s>`.
+        BadInput: `turn` lacks `{prompt}` or `{response}`, has them in the wrong order, or does not end in
+        `</s>`.
     """
 
     def __init__(self, template: Template, end_mark: str = END_MARK) -> None:
@@ -41,7 +42,8 @@ class Renderer:
         between, _, after = rest.partition("{response}")
         if "{response}" not in rest or not after.endswith(END_MARK):
             raise BadInput(
-                f"template turn {template.turn!r} must hold {{prompt}}, then {{response}}, and end in {END_MARK}"
+                f"template turn {template.turn!r} must hold {{prompt}}, then {{response}}, "
+                f"and end in {END_MARK}"
             )
         self.before, self.between = before, between
         self.after = after[: -len(END_MARK)] + end_mark

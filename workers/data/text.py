@@ -14,8 +14,8 @@ LAYOUTS = ("pretrain/{split}.jsonl", "{split}.jsonl", "{split}.txt", "data/{spli
 
 
 def token_blocks(context: StageContext, data: TextData, tokenizer: Any) -> torch.Tensor:
-    """Documents one after another, each with its start mark (and end mark, where its text lacks one), cut into
-    blocks: int64, shape (blocks, `data.block`). The rest that fills no block is left out.
+    """Documents one after another, each with its start mark (and end mark, where its text lacks one), cut
+    into blocks: int64, shape (blocks, `data.block`). The rest that fills no block is left out.
 
     Raises:
         BadInput: files are missing or malformed, or hold fewer tokens than one block.
@@ -27,7 +27,9 @@ def token_blocks(context: StageContext, data: TextData, tokenizer: Any) -> torch
     stream = list(chain.from_iterable(ids if ids[-1] == end else [*ids, end] for ids in encoded if ids))
     count = len(stream) // data.block
     if count == 0:
-        raise BadInput(f"{', '.join(map(str, files.paths))}: {len(stream)} tokens do not fill one block of {data.block}")
+        raise BadInput(
+            f"{', '.join(map(str, files.paths))}: {len(stream)} tokens do not fill one block of {data.block}"
+        )
     return torch.tensor(stream[: count * data.block]).view(count, data.block)
 
 

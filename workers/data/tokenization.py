@@ -1,8 +1,8 @@
 """Token ids as a model sees them, made before TRL so that nothing is cut or marked in an unstated way.
 
-Rules: the prompt is cut from the left (its start mark stays) to `max_prompt_length`, then further until the longest
-answer fits into `max_length`; an answer is never cut, so a row whose answer alone does not fit is dropped and
-counted. The last id of every response is the one end mark of that response.
+Rules: the prompt is cut from the left (its start mark stays) to `max_prompt_length`, then further until the
+longest answer fits into `max_length`; an answer is never cut, so a row whose answer alone does not fit is
+dropped and counted. The last id of every response is the one end mark of that response.
 """
 
 from collections import Counter
@@ -47,7 +47,8 @@ class TokenizedExample:
     def row(self, mask_prompt: bool) -> dict[str, list[int]]:
         """`input_ids` and `labels` of equal length; `mask_prompt` leaves the loss to the response alone."""
         ids = self.prompt_ids + self.response_ids
-        return {"input_ids": ids, "labels": [IGNORED] * len(self.prompt_ids) + self.response_ids if mask_prompt else ids}
+        masked = [IGNORED] * len(self.prompt_ids) + self.response_ids
+        return {"input_ids": ids, "labels": masked if mask_prompt else ids}
 
 
 class Tokenization:
@@ -87,7 +88,8 @@ class Tokenization:
 
     def _is_plain(self, each: Example | Pair, *responses: str) -> bool:
         """Whether no text holds the tokenizer's marks, which would end or begin a sequence inside it."""
-        texts = [each.prompt, *responses, *(text for turn in each.history for text in (turn.prompt, turn.response))]
+        earlier = [text for turn in each.history for text in (turn.prompt, turn.response)]
+        texts = [each.prompt, *responses, *earlier]
         plain = not any(mark in text for mark in self._marks for text in texts)
         self.dropped["holds a mark"] += not plain
         return plain
@@ -100,15 +102,17 @@ class Tokenization:
         encoded = self.tokenizer([text.text for text in rendered], return_offsets_mapping=True)
         return [
             (self._checked(ids), _first_token(offsets, text.response_start))
-            for ids, offsets, text in zip(encoded["input_ids"], encoded["offset_mapping"], rendered, strict=True)
+            for ids, offsets, text in zip(
+                encoded["input_ids"], encoded["offset_mapping"], rendered, strict=True
+            )
         ]
 
     def _checked(self, ids: list[int]) -> list[int]:
         end = self.tokenizer.eos_token_id
         if ids[-1] != end or ids[-2:] == [end, end]:
             raise BadInput(
-                f"with template {self.renderer.template.turn!r} this tokenizer does not end a response in exactly "
-                f"one end mark {self.tokenizer.eos_token!r}; its last ids are {ids[-2:]}"
+                f"with template {self.renderer.template.turn!r} this tokenizer does not end a response in "
+                f"exactly one end mark {self.tokenizer.eos_token!r}; its last ids are {ids[-2:]}"
             )
         return ids
 

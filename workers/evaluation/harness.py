@@ -10,7 +10,7 @@ tokenizer that adds a beginning mark has it scored as a word after itself.
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -124,6 +124,13 @@ class Harness:
     tasks: dict[str, LocalTask]
     encoded: dict[Any, Any]
     dropped: int
+
+    @cached_property
+    def size(self) -> int:
+        """How many tokens the requests have."""
+        return sum(
+            sum(map(len, each)) if isinstance(each, tuple) else len(each) for each in self.encoded.values()
+        )
 
     @property
     def items(self) -> list[Item]:

@@ -37,6 +37,11 @@ class PairSet:
     tokens: list[TokenizedPair]
     dropped: int
 
+    @property
+    def size(self) -> int:
+        """About how many tokens the pairs have."""
+        return 2 * sum(pair.length for pair in self.tokens)
+
     def requests(self) -> list[tuple[Tokens, Tokens]]:
         """Chosen and rejected answer of each pair, in turn."""
         return [

@@ -30,6 +30,11 @@ class Prompted:
     prompts: list[list[int]]
     dropped: int
 
+    @property
+    def size(self) -> int:
+        """How many tokens the prompts have."""
+        return sum(map(len, self.prompts))
+
 
 def measure_safety(benchmark: Benchmark, candidate: Candidate) -> Measurement:
     """The share of answers to toxic prompts that is safe (primary), refusals, toxicity, and their shape.

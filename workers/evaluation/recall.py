@@ -2,26 +2,34 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Any, TypeVar
-
-Prepared = TypeVar("Prepared")
+from typing import Any, Protocol, TypeVar
 
 PLACE = "evaluation"
 """Where `StageContext.memory` holds the prepared benchmarks."""
-CAPACITY = 32
-"""How many prepared benchmarks are kept; the one that was used longest ago makes room."""
+CAPACITY = 2_000_000
+"""Tokens that are kept (some 100 MB); the benchmark that was used longest ago makes room."""
 
 
-def recalled(memory: dict[str, Any], key: Hashable, prepare: Callable[[], Prepared]) -> Prepared:
+class Prepared(Protocol):
+    """A benchmark's rows as tokens."""
+
+    @property
+    def size(self) -> int:
+        """How many tokens it holds."""
+        ...
+
+
+Kept = TypeVar("Kept", bound=Prepared)
+
+
+def recalled(memory: dict[str, Any], key: Hashable, prepare: Callable[[], Kept]) -> Kept:
     """What `prepare` gave for `key` before, or gives now.
 
     Invariant: `key` holds everything that the prepared value depends on, so remembering changes no number.
     """
-    kept: OrderedDict[Hashable, Any] = memory.setdefault(PLACE, OrderedDict())
-    if key not in kept:
-        kept[key] = prepare()
-    kept.move_to_end(key)
-    while len(kept) > CAPACITY:
+    kept: OrderedDict[Hashable, Kept] = memory.setdefault(PLACE, OrderedDict())
+    value = kept.pop(key) if key in kept else prepare()
+    kept[key] = value
+    while kept and sum(each.size for each in kept.values()) > CAPACITY:
         kept.popitem(last=False)
-    value: Prepared = kept[key]
     return value

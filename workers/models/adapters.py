@@ -31,8 +31,9 @@ def lora_config(recipe: LoraRecipe) -> Any:
 def start_adapter(model: Any, seed: int) -> None:
     """Draw every A anew in fp32 under `seed` as PEFT does (on the CPU, for any device), set every B to zero.
 
-    TRL rounds the adapters of a quantized base to bf16, so that a fresh run would start from other values than
-    PEFT drew, and train in another precision than a resumed one. This undoes both: LoRA and QLoRA start equal.
+    TRL rounds the adapters of a quantized base to bf16, so that a fresh run would start from other values
+    than PEFT drew, and train in another precision than a resumed one. This undoes both: LoRA and QLoRA
+    start equal.
     """
     from peft.tuners.lora import LoraLayer
 

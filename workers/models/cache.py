@@ -18,7 +18,9 @@ class BoundedCache:
         self._values: OrderedDict[object, Any] = OrderedDict()
 
     def get(self, key: object, make: Callable[[], Any]) -> Any:
-        """The value of `key`, made when it is not there. Room is made first, so that memory never holds one more."""
+        """The value of `key`, made when it is not there. Room is made first, so that memory never holds one
+        more.
+        """
         if key in self._values:
             self._values.move_to_end(key)
             return self._values[key]

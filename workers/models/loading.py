@@ -41,18 +41,26 @@ def read_tokenizer(directory: Path) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(directory), trust_remote_code=False, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(
+            str(directory), trust_remote_code=False, local_files_only=True
+        )
     except (OSError, ValueError) as error:
-        raise BadInput(f"no tokenizer could be loaded from {directory}: {str(error).splitlines()[0]}") from None
+        raise BadInput(
+            f"no tokenizer could be loaded from {directory}: {str(error).splitlines()[0]}"
+        ) from None
     if tokenizer.eos_token_id is None:
-        raise BadInput(f"the tokenizer in {directory} has no end mark (eos_token); training could not teach to stop")
+        raise BadInput(
+            f"the tokenizer in {directory} has no end mark (eos_token); training could not teach to stop"
+        )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "right"
     return tokenizer
 
 
-def load_model(source: ModelSource, recipe: ModelRecipe, quantization: QuantizationRecipe | None, device: str) -> Any:
+def load_model(
+    source: ModelSource, recipe: ModelRecipe, quantization: QuantizationRecipe | None, device: str
+) -> Any:
     """Load a causal language model in evaluation mode, safetensors only, no code of its own.
 
     Raises:
@@ -95,8 +103,8 @@ def borrowed_base(
 ) -> Iterator[Any]:
     """A frozen base in evaluation mode, kept warm between stages.
 
-    Whatever the borrower puts on it is gone afterwards (see `Pristine`); the values of its weights must not be
-    changed in place: use `load_model` for that.
+    Whatever the borrower puts on it is gone afterwards (see `Pristine`); the values of its weights must not
+    be changed in place: use `load_model` for that.
     """
     device = device_of(context)
     key = (source.key, precision_name(recipe.dtype, quantization), recipe.attention, device)
@@ -122,9 +130,10 @@ def trained_model(
 ) -> Iterator[tuple[Any, Any]]:
     """The model that the stage is about, ready to evaluate, and its tokenizer.
 
-    That is the parent in role `trained` (an adapter on its base, a full model, or a merge that is rebuilt), else
-    the parent in role `base`, else `recipe.hub`. `quantization` is the precision of the base under an adapter and
-    of a full model. `step` takes the snapshot after that optimizer step, replayed when it is missing.
+    That is the parent in role `trained` (an adapter on its base, a full model, or a merge that is rebuilt),
+    else the parent in role `base`, else `recipe.hub`. `quantization` is the precision of the base under an
+    adapter and of a full model. `step` takes the snapshot after that optimizer step, replayed when it is
+    missing.
 
     Raises:
         BadInput: model or tokenizer are missing or malformed.
@@ -170,7 +179,10 @@ def parent_model(
 
 @contextmanager
 def borrowed_model(
-    context: StageContext, source: ModelSource, recipe: ModelRecipe, quantization: QuantizationRecipe | None = None
+    context: StageContext,
+    source: ModelSource,
+    recipe: ModelRecipe,
+    quantization: QuantizationRecipe | None = None,
 ) -> Iterator[tuple[Any, Any]]:
     """A kept base and its tokenizer."""
     with context.phase("load"):
@@ -180,7 +192,8 @@ def borrowed_model(
 
 
 def adapter_base(workspace: Workspace, context: StageContext, parent: Parent) -> ModelSource:
-    """The base under the adapter of `parent`: that stage's own parent in role `base`, else its recipe's hub id.
+    """The base under the adapter of `parent`: that stage's own parent in role `base`, else its recipe's hub
+    id.
 
     Raises:
         BadInput: its parent is not committed, or the hub id is not on this machine.
@@ -205,7 +218,9 @@ def trained_directory(context: StageContext, parent: Parent, step: int | None) -
     return stored if stored.is_dir() else replay_to_step(context, parent, step)
 
 
-def _keep(source: ModelSource, recipe: ModelRecipe, quantization: QuantizationRecipe | None, device: str) -> Kept:
+def _keep(
+    source: ModelSource, recipe: ModelRecipe, quantization: QuantizationRecipe | None, device: str
+) -> Kept:
     model = load_model(source, recipe, quantization, device)
     return Kept(model, Pristine(model), source)
 

@@ -1,7 +1,7 @@
 """Giving a shared model back exactly as it was lent.
 
-Training puts adapters, hooks, a fused head and flags on a model; PEFT and TRL remove some of them again and leave
-others. Instead of undoing each, the attribute tables of every module are recorded once and put back.
+Training puts adapters, hooks, a fused head and flags on a model; PEFT and TRL remove some of them again and
+leave others. Instead of undoing each, the attribute tables of every module are recorded once and put back.
 """
 
 import copy
@@ -16,9 +16,9 @@ TABLES = ("_parameters", "_buffers", "_modules")
 class Pristine:
     """The state of a loaded model, to which `restore` returns it.
 
-    Invariant: after `restore` every module has the attributes, submodules, parameters, buffers, hooks and mode of
-    the moment of recording, and every configuration its values. The *values* of parameters are not recorded: a
-    stage that changes them in place must work on a copy.
+    Invariant: after `restore` every module has the attributes, submodules, parameters, buffers, hooks and
+    mode of the moment of recording, and every configuration its values. The *values* of parameters are not
+    recorded: a stage that changes them in place must work on a copy.
     """
 
     def __init__(self, model: nn.Module) -> None:

@@ -34,7 +34,7 @@ def keep_storage(model: nn.Module) -> None:
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
+            setattr(module, "support_avx512bf16_for_cpu", False)  # noqa: B010
 
 
 def precision_name(dtype: str, recipe: QuantizationRecipe | None) -> str:

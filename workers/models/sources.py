@@ -1,4 +1,6 @@
-"""Where a model or its tokenizer lies on disk: a parent stage, a local directory, a mapped or a cached hub id."""
+"""Where a model or its tokenizer lies on disk: a parent stage, a local directory, a mapped or a cached hub
+id.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,11 +59,15 @@ def hub_source(context: StageContext, recipe: ModelRecipe) -> ModelSource:
         BadInput: the recipe names none, or it is not on this machine.
     """
     if recipe.hub is None:
-        raise BadInput("no model: the stage has no parent in role `base`, and its recipe names no `model.hub`")
+        raise BadInput(
+            "no model: the stage has no parent in role `base`, and its recipe names no `model.hub`"
+        )
     directory = hub_directory(context.hub_map, recipe.hub, recipe.revision)
     if not (directory / "config.json").is_file():
         raise BadInput(f"model {recipe.hub!r}: {directory} holds no config.json")
-    return ModelSource(f"hub:{recipe.hub}@{recipe.digest or recipe.revision or directory}", recipe.hub, directory)
+    return ModelSource(
+        f"hub:{recipe.hub}@{recipe.digest or recipe.revision or directory}", recipe.hub, directory
+    )
 
 
 def hub_directory(
@@ -116,6 +122,6 @@ def _cached(hub: str, revision: str | None, repository: str) -> Path:
     except (LocalEntryNotFoundError, HFValidationError, HfHubHTTPError, OSError):
         at = f" at revision {revision}" if revision else ""
         raise BadInput(
-            f"{repository} {hub!r}{at} is not on this machine: not in the hub map, not a local path, not in the "
-            "hub's cache. Run `yates fetch` where there is a network, or map it to a local path in the hub map"
+            f"{repository} {hub!r}{at} is not on this machine: not in the hub map, not a local path, not in "
+            "the hub's cache. Run `yates fetch` where there is a network, or map it to a local path"
         ) from None

@@ -39,7 +39,9 @@ def run(recipe: DpoRecipe, context: StageContext) -> StageResult:
     source = base_source(context, recipe.model)
     with context.phase("load"):
         tokenizer = load_tokenizer(context, source.directory)
-        pairs, account = tokenized_pairs(context, recipe.preferences, recipe.template, tokenizer, recipe.seed)
+        pairs, account = tokenized_pairs(
+            context, recipe.preferences, recipe.template, tokenizer, seed=recipe.seed
+        )
         precision = precision_name(recipe.model.dtype, recipe.adapter.quantization)
         reference = read_reference(context.parent("reference"), source.key, precision)
         rows = training_rows(recipe, pairs, reference)
@@ -47,7 +49,9 @@ def run(recipe: DpoRecipe, context: StageContext) -> StageResult:
         with context.phase("load"):
             callback = stage_callback(context, recipe, recipe.training)
             callback.expected = (math.log(2), first_loss_tolerance(recipe))
-            trainer = _trainer(recipe, context, model, tokenizer, rows, callback)
+            trainer = _trainer(
+                recipe, context, model=model, tokenizer=tokenizer, rows=rows, callback=callback
+            )
             trainer.take(context, rows, source.name)
             if reference is not None:
                 trainer.use_reference_rows()
@@ -78,13 +82,14 @@ def training_rows(
 
 def first_loss_tolerance(recipe: DpoRecipe) -> float:
     """How far from ln 2 the loss before the first update may be."""
-    exact = recipe.model.dtype == "float32" and recipe.training.autocast == "none" and not recipe.adapter.quantization
-    return EXACT_TOLERANCE if exact else LOW_PRECISION_TOLERANCE
+    in_fp32 = recipe.model.dtype == "float32" and recipe.training.autocast == "none"
+    return EXACT_TOLERANCE if in_fp32 and not recipe.adapter.quantization else LOW_PRECISION_TOLERANCE
 
 
 def _trainer(
     recipe: DpoRecipe,
     context: StageContext,
+    *,
     model: Any,
     tokenizer: Any,
     rows: list[dict[str, Any]],

@@ -2,6 +2,7 @@
 
 import torch
 
+import workers.evaluation.harness  # noqa: F401  (so that a child's warm-up pays for lm-eval, not its first stage)
 from results.records import MetricRow
 from results.schema import write_samples
 from workers.context import BadInput, StageContext, StageResult

@@ -35,7 +35,9 @@ def run(recipe: ReferenceRecipe, context: StageContext) -> StageResult:
     source = base_source(context, recipe.model)
     with context.phase("load"):
         tokenizer = load_tokenizer(context, source.directory)
-        pairs, account = tokenized_pairs(context, recipe.preferences, recipe.template, tokenizer, recipe.seed)
+        pairs, account = tokenized_pairs(
+            context, recipe.preferences, recipe.template, tokenizer, seed=recipe.seed
+        )
     with borrowed_base(context, source, recipe.model, recipe.quantization) as model:
         without_dropout(model)
         add_fused_lm_head(model, outputs=OUTPUTS)

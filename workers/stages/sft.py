@@ -35,7 +35,9 @@ def run(recipe: SftRecipe, context: StageContext) -> StageResult:
     with model_to_train(context, source, recipe.model, recipe.adapter) as model:
         with context.phase("load"):
             callback = stage_callback(context, recipe, recipe.training)
-            trainer = _trainer(recipe, context, model, tokenizer, rows, callback)
+            trainer = _trainer(
+                recipe, context, model=model, tokenizer=tokenizer, rows=rows, callback=callback
+            )
             trainer.take(context, rows, source.name)
         result = train(context, trainer, callback)
     if recipe.adapter is None:
@@ -44,10 +46,12 @@ def run(recipe: SftRecipe, context: StageContext) -> StageResult:
     return result
 
 
-def training_rows(recipe: SftRecipe, context: StageContext, tokenizer: Any) -> tuple[list[dict[str, Any]], Account]:
+def training_rows(
+    recipe: SftRecipe, context: StageContext, tokenizer: Any
+) -> tuple[list[dict[str, Any]], Account]:
     """Rows `input_ids`, `labels` for every training position, in order."""
     examples, account = tokenized_examples(
-        context, _data(recipe), recipe.template, tokenizer, recipe.max_length, recipe.seed
+        context, _data(recipe), recipe.template, tokenizer, max_length=recipe.max_length, seed=recipe.seed
     )
     training = recipe.training
     order = training_order(
@@ -71,6 +75,7 @@ def _data(recipe: SftRecipe) -> PreferenceData | InstructionData:
 def _trainer(
     recipe: SftRecipe,
     context: StageContext,
+    *,
     model: Any,
     tokenizer: Any,
     rows: list[dict[str, Any]],

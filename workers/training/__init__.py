@@ -1,1 +1,3 @@
-"""Training: TRL's and transformers' trainers with a thin mixin that makes them exact, stoppable and cheap to start."""
+"""Training: TRL's and transformers' trainers with a thin mixin that makes them exact, stoppable and cheap to
+start.
+"""

@@ -23,11 +23,11 @@ class Weights(Protocol):
         """Write adapter or model."""
 
 
-class StageCallback(TrainerCallback):
+class StageCallback(TrainerCallback):  # type: ignore[misc]
     """Connects a trainer to its stage.
 
-    After the training `stopped` says that it was asked to stop before its end, `diverged` why it was ended, and
-    `expected` is the loss that the first step must show (None: any).
+    After the training `stopped` says that it was asked to stop before its end, `diverged` why it was ended,
+    and `expected` is the loss that the first step must show (None: any).
     """
 
     def __init__(self, context: StageContext, seed: int, steps: int, factor: float) -> None:
@@ -135,6 +135,7 @@ def _last_losses(history: list[dict[str, float]]) -> list[float]:
 def _check_first_loss(loss: float, expected: float, tolerance: float) -> None:
     if abs(loss - expected) > tolerance:
         raise BadInput(
-            f"the loss before any update is {loss:.6f}, not {expected:.6f} (tolerance {tolerance:g}): the reference "
-            "log-probabilities are not those of the model that is trained; check base, precision and template"
+            f"the loss before any update is {loss:.6f}, not {expected:.6f} (tolerance {tolerance:g}): the "
+            "reference log-probabilities are not those of the model that is trained; check base, "
+            "precision and template"
         )

@@ -10,8 +10,8 @@ PATIENCE = 10
 def divergence(losses: Sequence[float], factor: float) -> str | None:
     """Why a training with these losses (one a step, from the first) has diverged, or None.
 
-    The rule: the last loss is not finite, or the last `PATIENCE` losses all exceed `factor` times the first one.
-    It reads only the losses, so an interrupted and resumed training judges alike.
+    The rule: the last loss is not finite, or the last `PATIENCE` losses all exceed `factor` times the first
+    one. It reads only the losses, so an interrupted and resumed training judges alike.
     """
     if not losses:
         return None
@@ -20,5 +20,5 @@ def divergence(losses: Sequence[float], factor: float) -> str | None:
         return f"diverged at step {step}: the loss is {losses[-1]}"
     limit = factor * abs(losses[0])
     if step > PATIENCE and all(loss > limit for loss in losses[-PATIENCE:]):
-        return f"diverged at step {step}: the loss exceeded {factor:g} times its first value for {PATIENCE} steps"
+        return f"diverged at step {step}: {PATIENCE} losses in a row above {factor:g} times the first one"
     return None

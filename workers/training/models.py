@@ -18,7 +18,8 @@ def model_to_train(
 ) -> Iterator[Any]:
     """The base to put an adapter on, or without `adapter` a private copy with every weight trainable.
 
-    Dropout of the base is off: recipes state the adapter's, and DPO's reference must be the model that is trained.
+    Dropout of the base is off: recipes state the adapter's, and DPO's reference must be the model that is
+    trained.
     """
     if adapter is None:
         with context.phase("load"):

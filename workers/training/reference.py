@@ -37,8 +37,8 @@ class ReferenceRows:
             chosen, rejected = self.values[pair_key(pair)]
         except KeyError:
             raise BadInput(
-                "a training pair has no reference log-probability: the parent in role `reference` was made with "
-                "other data, template, sampling, lengths or tokenizer"
+                "a training pair has no reference log-probability: the parent in role `reference` was made "
+                "with other data, template, sampling, lengths or tokenizer"
             ) from None
         return {"ref_chosen_logps": chosen, "ref_rejected_logps": rejected}
 

@@ -15,8 +15,8 @@ def replay_to_step(context: StageContext, parent: Parent, step: int) -> Path:
     """Retrain `parent`'s recipe up to `step` and return the directory that holds `adapter/` or `model/`.
 
     The schedule is that of the whole training and every draw the same, so at an equal fingerprint the weights
-    have the bits of the original after that step. A checkpoint of the parent at or before `step` is used when one
-    is left. Everything is written below the current attempt.
+    have the bits of the original after that step. A checkpoint of the parent at or before `step` is used
+    when one is left. Everything is written below the current attempt.
     """
     target = context.attempt / "replay" / parent.stage.id
     found = snapshot_directory(target / "output", step)

@@ -3,6 +3,7 @@
 import shutil
 from typing import Any
 
+from results.records import Outcome
 from results.schema import write_curves
 from workers.context import StageContext, StageResult, StageStopped, metric
 from workers.recipe import Recipe
@@ -24,13 +25,14 @@ def train(context: StageContext, trainer: Any, callback: StageCallback) -> Stage
     """Train to the end, or to divergence, and write weights, curves and metrics.
 
     Raises:
-        StageStopped: the worker was asked to stop; a checkpoint of the last step lies in `context.checkpoints`.
+        StageStopped: the worker was asked to stop; a checkpoint of the last step lies in
+        `context.checkpoints`.
     """
     run_steps(context, trainer, callback)
     with context.phase("save"):
         trainer.save_weights(context.output)
         write_curves(context.output / "curves.parquet", curve_rows(trainer.state.log_history))
-    outcome = "diverged" if callback.diverged else "done"
+    outcome: Outcome = "diverged" if callback.diverged else "done"
     return StageResult(training_metrics(context, trainer), outcome=outcome, message=callback.diverged)
 
 
@@ -63,14 +65,24 @@ def training_metrics(context: StageContext, trainer: StageTrainer) -> list[Any]:
     trainable = sum(each.numel() for each in trainer.model.parameters() if each.requires_grad)
     step = trainer.state.global_step
     return [
-        metric(task, sum(losses) / len(losses), metric="loss", n=len(losses), step=step, unit="nats", primary=True),
+        metric(
+            task,
+            sum(losses) / len(losses),
+            metric="loss",
+            n=len(losses),
+            step=step,
+            unit="nats",
+            primary=True,
+        ),
         metric(task, trainer.trained_tokens, metric="trained_tokens", step=step, unit="tokens"),
         metric(task, trainable, metric="trainable_parameters", unit="parameters"),
     ]
 
 
 def _bring_snapshots(context: StageContext, step: int) -> None:
-    """Copy the snapshots that the interrupted attempt made up to `step`; missing ones are replayed when needed."""
+    """Copy the snapshots that the interrupted attempt made up to `step`; missing ones are replayed when
+    needed.
+    """
     assert context.resume_from is not None
     made = context.resume_from.parent.parent / "output" / "snapshots"
     for snapshot in sorted(made.glob("[0-9]*")):

@@ -1,8 +1,8 @@
 """The trainers: TRL's for SFT and DPO, transformers' for pre-training, each with one mixin.
 
-The mixin changes no number. It takes rows that are tokenized and in training order, keeps checkpoints and weights in
-our own files, and leaves out what costs time without changing a result (model cards, per-step parameter counts,
-hashes of the model, progress bars).
+The mixin changes no number. It takes rows that are tokenized and in training order, keeps checkpoints and
+weights in our own files, and leaves out what costs time without changing a result (model cards, per-step
+parameter counts, hashes of the model, progress bars).
 """
 
 import json
@@ -72,7 +72,7 @@ class StageTrainer:
         return dataset
 
     def _get_train_sampler(self, *others: Any) -> Any:
-        return SequentialSampler(self.train_dataset)  # type: ignore[arg-type]
+        return SequentialSampler(self.train_dataset)
 
     def _get_collator_with_removed_columns(self, data_collator: Any, description: str | None = None) -> Any:
         return data_collator
@@ -81,7 +81,7 @@ class StageTrainer:
         """Six operations per parameter and token (Kaplan et al., arXiv 2001.08361), counted once."""
         if self._parameters is None:
             self._parameters = self.model.num_parameters(exclude_embeddings=True)
-        return 6.0 * inputs["input_ids"].numel() * self._parameters
+        return 6.0 * float(inputs["input_ids"].numel()) * float(self._parameters or 0)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Keep what a step logs; the summary at the end of each process would differ after a resume."""

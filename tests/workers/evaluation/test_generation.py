@@ -25,6 +25,31 @@ def test_equals_transformers_one_prompt_at_a_time(loaded, batch_size, micro_batc
         assert completion.text == tokenizer.decode(completion.tokens, skip_special_tokens=True)
 
 
+def other(architecture):
+    """A tiny random model of another architecture."""
+    import transformers as t
+
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 223, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 3}
+    if architecture == "gpt2":
+        model = t.GPT2LMHeadModel(t.GPT2Config(n_embd=32, n_layer=2, n_head=4, n_positions=64, **sizes))
+    else:
+        shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+        configuration = t.MistralConfig(num_key_value_heads=2, sliding_window=4, **shape, **sizes)
+        model = t.MistralForCausalLM(configuration)
+    for parameter in model.parameters():
+        parameter.data.mul_(4.0)
+    return model.eval()
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "mistral"])
+def test_other_architectures(loaded, architecture):
+    model = other(architecture)
+    completions = Generator(model, loaded[1], 3).complete(PROMPTS, 12, Answers())
+    for prompt, completion in zip(PROMPTS, completions, strict=True):
+        assert list(completion.tokens) == by_transformers(model, prompt, 12)
+
+
 def steered(model, monkeypatch, script):
     """Make the model say the scripted ids: step to one id for each row of the batch."""
     from types import SimpleNamespace

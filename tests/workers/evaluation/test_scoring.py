@@ -36,6 +36,21 @@ def test_equals_one_pass_for_each_request(loaded, batch_size, micro_batch):
         assert found.greedy == greedy
 
 
+def test_an_adapter_is_scored_with_its_base(model_directory):
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    base = AutoModelForCausalLM.from_pretrained(str(model_directory))
+    configuration = LoraConfig(
+        r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False, lora_dropout=0.5
+    )
+    model = get_peft_model(base, configuration).eval()
+    scored = Scorer(model, 3).score(REQUESTS, Answers())
+    expected = [naive(model, *request)[0] for request in REQUESTS]
+    assert [item.log_probability for item in scored] == pytest.approx(expected, abs=1e-4)
+
+
 def test_a_greedy_continuation_is_recognised(loaded):
     model, _ = loaded
     with torch.no_grad():

@@ -1,4 +1,5 @@
 import logging
+import time
 
 import pyarrow.parquet as pq
 import pytest
@@ -141,3 +142,17 @@ def test_text_is_never_logged(root, recipe, alone, caplog, capfd):  # noqa: F811
 def test_a_limit_bounds_items_and_keeps_the_order(alone):
     numbers = [sample["item"] for sample in alone[1] if sample["task"] == "mmlu"]
     assert numbers == list(range(24))
+
+
+@pytest.mark.benchmark
+def test_a_warm_stage_spends_its_time_computing(root, recipe):  # noqa: F811
+    """The second stage of a warm process: at least 70 % of its time is forward passes and generation."""
+    memory: dict[str, object] = {}
+    shares = []
+    for attempt in range(4):
+        context = make_context(root, recipe, attempt=f"timed-{attempt}", memory=memory)
+        start = time.perf_counter()
+        run(recipe, context)
+        shares.append(context.seconds["compute"] / (time.perf_counter() - start))
+    print(f"share of computing: {max(shares[1:]):.2f} (first stage {shares[0]:.2f})")
+    assert max(shares[1:]) >= 0.7

@@ -96,7 +96,9 @@ def test_snapshots_of_the_interrupted_attempt_are_kept(lab, base):
 
 
 def test_fresh_processes_killed_and_stopped(lab, base):
-    """SIGKILL at step 5 (the checkpoint of step 4 is left), a stop at step 6, then the rest: equal to one run."""
+    """SIGKILL at step 5 (the checkpoint of step 4 is left), a stop at step 6, then the rest: equal to one
+    run.
+    """
     parents = (base, reference_of(lab, base, quantization=NF4))
     whole = lab.run(DPO, dpo_recipe(adapter=lora(NF4), seed=3), parents)
     stage = whole.stage

@@ -1,4 +1,6 @@
-"""DARE-TIES: drop and rescale (Yu et al., arXiv 2311.03099), then elect signs (Yadav et al., arXiv 2306.01708)."""
+"""DARE-TIES: drop and rescale (Yu et al., arXiv 2311.03099), then elect signs (Yadav et al., arXiv
+2306.01708).
+"""
 
 from collections.abc import Sequence
 
@@ -31,6 +33,7 @@ def dare_ties(
     base: torch.Tensor,
     deltas: Sequence[torch.Tensor],
     weights: Sequence[float],
+    *,
     density: float,
     scale: float,
     normalize: bool,

@@ -45,7 +45,7 @@ def merged_tensors(
             raise BadInput(f"a parent changes {name!r}, which the base does not have")
         tensor = base[name]
         changes = [delta.of(name, tensor) for delta in deltas]
-        yield name, _merge(recipe, name, tensor, changes, weights, layers).to(tensor.dtype)
+        yield name, _merge(recipe, name, tensor, changes, weights=weights, layers=layers).to(tensor.dtype)
 
 
 def tensors_digest(tensors: Mapping[str, torch.Tensor]) -> str:
@@ -63,16 +63,27 @@ def _merge(
     name: str,
     base: torch.Tensor,
     deltas: list[torch.Tensor],
+    *,
     weights: list[float],
     layers: int,
 ) -> torch.Tensor:
     if recipe.method == "slerp":
-        t = layered_interpolation(name, layers, recipe.interpolation) if recipe.layered else recipe.interpolation
+        t = recipe.interpolation
+        if recipe.layered:
+            t = layered_interpolation(name, layers, t)
         return slerp(base.float() + deltas[0], base.float() + deltas[1], t)
     if recipe.method == "linear":
         return linear(base, deltas, weights)
     generators = [_generator(recipe.seed, name, place) for place in range(len(deltas))]
-    return dare_ties(base, deltas, weights, recipe.density, recipe.scale, recipe.normalize, generators)
+    return dare_ties(
+        base,
+        deltas,
+        weights,
+        density=recipe.density,
+        scale=recipe.scale,
+        normalize=recipe.normalize,
+        generators=generators,
+    )
 
 
 def _generator(seed: int, name: str, parent: int) -> torch.Generator:
@@ -81,7 +92,9 @@ def _generator(seed: int, name: str, parent: int) -> torch.Generator:
 
 
 def dense_tensors(model: Any) -> dict[str, torch.Tensor]:
-    """The parameters of a base by name, quantized ones dequantized (4-bit by bitsandbytes) to the model's dtype."""
+    """The parameters of a base by name, quantized ones dequantized (4-bit by bitsandbytes) to the model's
+    dtype.
+    """
     return {name: _dense(parameter, model.dtype) for name, parameter in model.named_parameters()}
 
 
@@ -94,6 +107,7 @@ def _dense(parameter: Any, dtype: torch.dtype) -> torch.Tensor:
         return dense.to(dtype)
     scales = getattr(parameter, "SCB", None)
     if scales is not None:
-        return (parameter.data.float() * scales.float().view(-1, 1) / 127).to(dtype)
+        scaled: torch.Tensor = parameter.data.float() * scales.float().view(-1, 1) / 127
+        return scaled.to(dtype)
     tensor: torch.Tensor = parameter.data
     return tensor

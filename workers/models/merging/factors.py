@@ -1,4 +1,6 @@
-"""PEFT's own merge: the factors A and B apart, `add_weighted_adapter` with DARE-TIES. It refuses unequal ranks."""
+"""PEFT's own merge: the factors A and B apart, `add_weighted_adapter` with DARE-TIES. It refuses unequal
+ranks.
+"""
 
 from typing import Any
 
@@ -48,7 +50,11 @@ def merged_factors(recipe: MergeRecipe, model: Any, parents: list[Parent]) -> Fa
     seed_all(derive_seed(recipe.seed, "merge"))
     try:
         peft.add_weighted_adapter(
-            names, parent_weights(recipe, len(parents)), MERGED, combination_type="dare_ties", density=recipe.density
+            names,
+            parent_weights(recipe, len(parents)),
+            MERGED,
+            combination_type="dare_ties",
+            density=recipe.density,
         )
     except ValueError as error:
         raise BadInput(f"PEFT cannot merge these adapters: {error}") from None
@@ -60,4 +66,6 @@ def _deltas(peft: Any) -> list[tuple[str, torch.Tensor]]:
 
     prefix = "base_model.model."
     layers = [(name, module) for name, module in peft.named_modules() if isinstance(module, LoraLayer)]
-    return [(f"{name.removeprefix(prefix)}.weight", module.get_delta_weight(MERGED)) for name, module in layers]
+    return [
+        (f"{name.removeprefix(prefix)}.weight", module.get_delta_weight(MERGED)) for name, module in layers
+    ]

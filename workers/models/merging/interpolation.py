@@ -11,7 +11,8 @@ MLP_DEPTHS = (1.0, 0.5, 0.7, 0.3, 0.0)
 
 
 def slerp(first: torch.Tensor, second: torch.Tensor, t: float) -> torch.Tensor:
-    """`sin((1-t) w)/sin(w) v0 + sin(t w)/sin(w) v1`, `w = arccos(<v0,v1> / (|v0||v1|))`, on the flattened tensors.
+    """`sin((1-t) w)/sin(w) v0 + sin(t w)/sin(w) v1`, `w = arccos(<v0,v1> / (|v0||v1|))`, on the flattened
+    tensors.
 
     Shoemake, SIGGRAPH 1985. A straight line where they are nearly parallel or one is zero; result in fp32.
     """
@@ -25,7 +26,7 @@ def slerp(first: torch.Tensor, second: torch.Tensor, t: float) -> torch.Tensor:
 
 
 def linear(base: torch.Tensor, deltas: Sequence[torch.Tensor], weights: Sequence[float]) -> torch.Tensor:
-    """`theta_base + sum_i w_i delta_i`: the weighted mean of the parents when the weights sum to one; fp32."""
+    """`theta_base + sum_i w_i delta_i`, in fp32: the weighted mean of the parents when weights sum to one."""
     merged = base.float().clone()
     for delta, weight in zip(deltas, weights, strict=True):
         merged += weight * delta.float()
@@ -35,8 +36,8 @@ def linear(base: torch.Tensor, deltas: Sequence[torch.Tensor], weights: Sequence
 def layered_interpolation(name: str, layers: int, default: float) -> float:
     """The t of a tensor in the layered preset: self-attention and MLP move along the depth, the rest stays.
 
-    `name` is a tensor's name such as `model.layers.3.mlp.up_proj.weight`; positions between the five given depths
-    are interpolated.
+    `name` is a tensor's name such as `model.layers.3.mlp.up_proj.weight`; positions between the five given
+    depths are interpolated.
     """
     parts = name.split(".")
     layer = next((int(part) for part in parts if part.isdigit()), None)

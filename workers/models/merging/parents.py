@@ -1,4 +1,6 @@
-"""Parents of a merge as differences from their common base: `delta_i = (alpha / rank) B_i A_i`, one tensor at a time."""
+"""Parents of a merge as differences from their common base: `delta_i = (alpha / rank) B_i A_i`, one tensor
+at a time.
+"""
 
 import json
 from abc import ABC, abstractmethod
@@ -50,7 +52,7 @@ class AdapterDelta(Delta):
         if stem + FACTOR_A not in self._tensors:
             return torch.zeros_like(base, dtype=torch.float32)
         a, b = self._tensors[stem + FACTOR_A], self._tensors[stem + ".lora_B.weight"]
-        delta = self._scale * (b.float() @ a.float())
+        delta: torch.Tensor = self._scale * (b.float() @ a.float())
         return (delta.T if self._transposed else delta).to(base.device)
 
 
@@ -92,7 +94,9 @@ def common_base(context: StageContext, parents: list[Parent]) -> ModelSource:
     """
     if len(parents) < 2:
         raise BadInput(f"a merge needs at least two parents in role `merged`, not {len(parents)}")
-    sources = {source.key: source for source in (adapter_base(context.workspace, context, each) for each in parents)}
+    sources = {
+        source.key: source for source in (adapter_base(context.workspace, context, each) for each in parents)
+    }
     if len(sources) > 1:
         raise BadInput(f"the parents of a merge stand on different bases: {', '.join(sorted(sources))}")
     return next(iter(sources.values()))
@@ -100,7 +104,9 @@ def common_base(context: StageContext, parents: list[Parent]) -> ModelSource:
 
 def quantizations(parents: list[Parent]) -> list[Any]:
     """How each parent's base was stored while it was trained."""
-    return [getattr(getattr(parent.stage.recipe, "adapter", None), "quantization", None) for parent in parents]
+    return [
+        getattr(getattr(parent.stage.recipe, "adapter", None), "quantization", None) for parent in parents
+    ]
 
 
 def _delta(parent: Parent) -> Delta:
@@ -108,7 +114,9 @@ def _delta(parent: Parent) -> Delta:
         return AdapterDelta(parent.output / "adapter")
     if (parent.output / "model").is_dir():
         return ModelDelta(parent.output / "model")
-    raise BadInput(f"stage {parent.stage.id} ({parent.stage.kind.name}) left neither adapter nor model to merge")
+    raise BadInput(
+        f"stage {parent.stage.id} ({parent.stage.kind.name}) left neither adapter nor model to merge"
+    )
 
 
 def _tensor_names(path: Path) -> list[str]:

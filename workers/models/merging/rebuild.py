@@ -1,5 +1,6 @@
 """A merge made again where it is needed: `merge.json` says how, and which digest its tensors must have."""
 
+import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,7 +27,9 @@ def merge_parents(context: StageContext, stage: Stage) -> list[Parent]:
     """The committed parents of a merge in role `merged`, in their order."""
     identities = [identity for role, identity in stage.parents if role == "merged"]
     return [
-        Parent("merged", Stage.read(context.workspace, identity), stage_output(context.workspace, identity), [])
+        Parent(
+            "merged", Stage.read(context.workspace, identity), stage_output(context.workspace, identity), []
+        )
         for identity in identities
     ]
 
@@ -39,14 +42,19 @@ def compute_merge(
     Raises:
         BadInput: parents do not fit each other, the method, or the base.
     """
-    with borrowed_base(context, source, recipe.model, _storage(recipe, parents)) as model:
-        base = dense_tensors(model)
-        deltas: list[Delta] = parent_deltas(parents)
-        if recipe.method not in DENSE_METHODS:
-            deltas = [merged_factors(recipe, model, parents)]
-            recipe = recipe.model_copy(update={"method": "linear", "weights": (1.0,)})
-        merged = dict(merged_tensors(recipe, base, deltas, model.config.num_hidden_layers))
-        untouched = base if recipe.base_precision == "dequantized" else {}
+    storage = _storage(recipe, parents)
+    with borrowed_base(context, source, recipe.model, storage) as model, context.phase("compute"):
+        return _merged(recipe, model, parents)
+
+
+def _merged(recipe: MergeRecipe, model: Any, parents: list[Parent]) -> dict[str, torch.Tensor]:
+    base = dense_tensors(model)
+    deltas: list[Delta] = parent_deltas(parents)
+    if recipe.method not in DENSE_METHODS:
+        deltas = [merged_factors(recipe, model, parents)]
+        recipe = recipe.model_copy(update={"method": "linear", "weights": (1.0,)})
+    merged = dict(merged_tensors(recipe, base, deltas, model.config.num_hidden_layers))
+    untouched = base if recipe.base_precision == "dequantized" else {}
     return {**{name: tensor.clone() for name, tensor in untouched.items()}, **merged}
 
 
@@ -74,10 +82,14 @@ def rebuild(
         if quantization is None:
             yield model, tokenizer
             return
-        stored = context.attempt / "rebuilt" / "model"
-        model.save_pretrained(str(stored))
-    rebuilt = ModelSource(f"stage:{parent.stage.id}", source.name, stored)
-    yield load_model(rebuilt, model_recipe, quantization, device_of(context)), tokenizer
+        stored = context.attempt / "rebuilt" / parent.stage.id
+        with context.phase("load"):
+            model.save_pretrained(str(stored))
+    with context.phase("load"):
+        rebuilt = ModelSource(f"stage:{parent.stage.id}", source.name, stored)
+        quantized = load_model(rebuilt, model_recipe, quantization, device_of(context))
+        shutil.rmtree(stored)
+    yield quantized, tokenizer
 
 
 def replace_tensors(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -93,7 +105,9 @@ def _storage(recipe: MergeRecipe, parents: list[Parent]) -> QuantizationRecipe |
         return None
     found = quantizations(parents)
     if found[0] is None or any(each != found[0] for each in found):
-        raise BadInput("`base_precision: dequantized` needs parents that were all trained on one quantized storage")
+        raise BadInput(
+            "`base_precision: dequantized` needs parents that were all trained on one quantized storage"
+        )
     storage: QuantizationRecipe = found[0]
     return storage
 
@@ -103,7 +117,7 @@ def _compare(parent: Parent, tensors: Mapping[str, torch.Tensor]) -> None:
     written = read_json(parent.output / FILE)["digest"]
     if tensors_digest(tensors) != written:
         warnings.warn(
-            f"merge {parent.stage.id} was rebuilt with other bits than when it was made (another processor or "
-            "library version); its attempts' fingerprints show where they mix",
+            f"merge {parent.stage.id} was rebuilt with other bits than when it was made (another processor "
+            "or library version); its attempts' fingerprints show where they mix",
             stacklevel=2,
         )
