@@ -185,5 +185,5 @@ def _best(idle: list[_Slot], ready: _Ready) -> _Slot:
 def _idle_slots(shape: str, stages: Sequence[BundledStage], slots: int, overhead: float) -> list[_Slot]:
     """No more slots than the work is worth: a process that works less than it takes to start helps nobody."""
     total = sum(stage.cost for stage in stages if stage.shape == shape)
-    worth = ceil(total / overhead) if overhead > 0 else slots
-    return [_Slot(shape) for _ in range(max(1, min(slots, worth)))]
+    worth = slots if total >= slots * overhead else ceil(total / overhead)
+    return [_Slot(shape) for _ in range(max(1, worth))]

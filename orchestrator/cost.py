@@ -14,13 +14,13 @@ from workers.specs.model import ModelRecipe, ModelShape
 
 CPU_FLOPS = 6e10
 """Sustained operations per second of one CPU thread on small matrices."""
-GPU_FLOPS = 1e14
+GPU_FLOPS = 8e13
 """Sustained operations per second of one GPU of the A100's class in bfloat16."""
 STAGE_SECONDS = 0.8
 STEP_SECONDS = {True: 0.05, False: 0.025}
 """Overhead of one optimizer step on a GPU with a large model, and on a CPU."""
 TYPICAL_TOKENS = 300
-"""Tokens of a typical row of the studies' data: rows are far shorter than the longest allowed."""
+"""Tokens of a typical row of the studies' data, and at most half of the longest allowed."""
 FALLBACK_PARAMETERS = 1e8
 VOCABULARY = 256
 EVALUATION_ITEMS = {"mmlu": 14_042, "bbh": 6_511, "preference_accuracy": 2_000}
@@ -111,14 +111,18 @@ def _row_tokens(recipe: Any) -> float:
     longest = (
         preferences.max_length if preferences is not None else getattr(recipe, "max_length", TYPICAL_TOKENS)
     )
-    return float(min(longest, TYPICAL_TOKENS))
+    return _typical(longest)
 
 
 def _evaluation_tokens(recipe: Any) -> float:
     tokens = 0.0
-    longest = min(getattr(recipe, "max_length", TYPICAL_TOKENS), TYPICAL_TOKENS)
+    row = _typical(getattr(recipe, "max_length", 2 * TYPICAL_TOKENS))
     for benchmark in getattr(recipe, "benchmarks", ()):
         items = benchmark.limit or EVALUATION_ITEMS.get(benchmark.task, DEFAULT_ITEMS)
         pairs = sum(part.samples or items for part in benchmark.preferences)
-        tokens += (2 * pairs if benchmark.preferences else items) * (longest + 4 * benchmark.new_tokens)
+        tokens += (2 * pairs if benchmark.preferences else items) * (row + benchmark.new_tokens)
     return tokens
+
+
+def _typical(longest: float) -> float:
+    return min(longest / 2, float(TYPICAL_TOKENS))

@@ -44,7 +44,7 @@ def remove(view: View, garbage: list[Garbage]) -> None:
     journal = Journal(view.workspace, "garbage-collection")
     for item in garbage:
         if item.stage is not None and item.stage in view.index.done:
-            journal.forgotten(item.stage)
+            journal.forgotten(item.stage, view.index.done[item.stage])
         shutil.rmtree(item.path, ignore_errors=True)
 
 

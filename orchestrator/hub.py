@@ -34,7 +34,7 @@ class Hub:
     def __init__(self, paths: Mapping[str, str] | None = None) -> None:
         self.paths = dict(paths or {})
         self.unresolved: set[str] = set()
-        self._known: dict[Settings, Settings] = {}
+        self._known: dict[Settings, Settings | None] = {}
 
     @classmethod
     def read(cls, path: Path) -> "Hub":
@@ -71,8 +71,9 @@ class Hub:
     def _value(self, value: Any) -> Any:
         if isinstance(value, (DataSource, ModelRecipe)):
             if value not in self._known:
-                self._known[value] = self._source(value)
-            return self._known[value]
+                resolved = self._source(value)
+                self._known[value] = None if resolved is value else resolved
+            return self._known[value] or value
         if isinstance(value, Settings):
             return self.resolve(value)
         if isinstance(value, tuple) and value and isinstance(value[0], Settings):

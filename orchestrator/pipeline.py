@@ -219,7 +219,11 @@ class _Reader:
         overrides = tuple(self._overrides((*path, "with")))
         optional = bool(content.get("optional", False))
         return ParentRule(
-            role, self._stages(content["stage"], self._place(*path, "stage"), where), overrides, optional, place
+            role,
+            self._stages(content["stage"], self._place(*path, "stage"), where),
+            overrides,
+            optional,
+            place,
         )
 
     def _overrides(self, path: KeyPath) -> Iterator[tuple[int, Template]]:

@@ -176,7 +176,9 @@ class Planner:
             return recipe_digest(recipe)
         except ValueError:
             place = self.grid.document.place((*rule.path, "recipe"))
-            raise mistake(place, f"the recipe of stage {rule.name!r} holds a number that is not finite") from None
+            raise mistake(
+                place, f"the recipe of stage {rule.name!r} holds a number that is not finite"
+            ) from None
 
     def _stage(
         self, maker: _Maker, vector: Vector, identity: str, content: tuple[Recipe, int, Parents]

@@ -23,6 +23,6 @@ def release_failures(view: View) -> int:
     journal = Journal(view.workspace, f"release-{secrets.token_hex(4)}")
     stages = sorted(view.failed)
     for stage in stages:
-        journal.released(stage)
+        journal.released(stage, [record["token"] for record in view.index.standing(stage)])
     view.refresh()
     return len(stages)

@@ -115,7 +115,7 @@ def _print_failures(console: Console, view: View) -> None:
     """Failures by class with one example of each, and each held kind with its one reason."""
     classes: dict[str, list[str]] = defaultdict(list)
     for stage in sorted(view.failed):
-        last = view.index.endings[stage][-1]
+        last = view.index.standing(stage)[-1]
         classes[f"{last['kind']} {last['ending']}"].append(last["message"] or "")
     for name, texts in sorted(classes.items()):
         console.print(f"failed: {len(texts)} × {name}, such as: {texts[0]}", highlight=False, markup=False)

@@ -90,7 +90,7 @@ def _check_index(workspace: Workspace, truth: dict[str, Commit], report: Report,
     for stage in sorted(index.done.keys() - truth.keys()):
         report.problems.append(f"stage {stage}: in a journal, but without a sound done.json")
         if repair:
-            journal.forgotten(stage)
+            journal.forgotten(stage, index.done[stage])
             report.repaired.append(f"stage {stage}: struck from the index")
 
 

@@ -58,10 +58,11 @@ class View:
         """Read the journals on and derive every state anew."""
         self.index.refresh()
         self._note_unjournalled()
-        self.held = held_kinds(self.index.endings, self.code)
+        standing = self.index.all_standing()
+        self.held = held_kinds(standing, self.code)
         self.failed = {
             stage
-            for stage, attempts in self.index.endings.items()
+            for stage, attempts in standing.items()
             if stage not in self.index.done and verdict(attempts, self.code) == "failed"
         }
         held = {row.stage for plan in self.plans for row in plan.stages if row.kind in self.held} if self.held else set()

@@ -60,7 +60,7 @@ def _running(view: View, plan: PlanRecord, row: StageRow) -> str:
 
 def _failed(view: View, plan: PlanRecord, row: StageRow) -> str:
     failed = [one for one in (row, *plan.stages) if one.stage in view.failed and one.stage == row.stage] or [row]
-    records = view.index.endings.get(failed[0].stage, [])
+    records = view.index.standing(failed[0].stage)
     if not records:
         return f"failed: {_label(row)}"
     last = records[-1]
@@ -81,7 +81,7 @@ def _held(view: View, plan: PlanRecord, row: StageRow) -> str:
 def _pending(view: View, plan: PlanRecord, row: StageRow) -> str:
     if view.workspace.tombstone(row.stage).exists():
         return f"was cancelled before {_label(row)}; `yates resume` takes it up again"
-    last = view.index.endings.get(row.stage, [])
+    last = view.index.standing(row.stage)
     before = f" (its last try was {last[-1]['ending']} {_ago(last[-1]['ended'])})" if last else ""
     if view.live_supervisors():
         return f"waits for {_label(row)}, which is in the queue of the running workers{before}"

@@ -38,7 +38,8 @@ class Fresh:
     """Rows of commits that a generation does not hold.
 
     `missing` are stages asked for that have no commit, `damaged` maps each unreadable file to the reason,
-    and `revisit` names the stages whose files those are.
+    and `revisit` names the stages whose files those are. `outputs` lists what the winning attempts left
+    (stage, token, file names), once someone has looked.
     """
 
     commits: pa.Table = field(default_factory=COMMITS.empty_table)
@@ -47,6 +48,7 @@ class Fresh:
     missing: set[str] = field(default_factory=set)
     damaged: dict[str, str] = field(default_factory=dict)
     revisit: set[str] = field(default_factory=set)
+    outputs: list[tuple[str, str, list[str]]] | None = None
 
 
 def read_commits(workspace: Workspace, stages: Iterable[str], known: Mapping[str, str]) -> Fresh:
@@ -90,9 +92,13 @@ def read_outputs(workspace: Workspace, name: str, commits: pa.Table, fresh: Fres
 
     An unreadable file is noted in `fresh` and costs its own rows only.
     """
-    pairs = zip(commits["stage"].to_pylist(), commits["attempt"].to_pylist(), strict=True)
     with ThreadPoolExecutor(_READERS) as readers:
-        for chunk in _chunks(pairs, 512):
+        if fresh.outputs is None:
+            pairs = list(zip(commits["stage"].to_pylist(), commits["attempt"].to_pylist(), strict=True))
+            names = _in_threads(readers, lambda pair: _names(workspace.output(*pair)), pairs)
+            fresh.outputs = [(*pair, found) for pair, found in zip(pairs, names, strict=True) if found]
+        wanted = [(stage, token) for stage, token, names in fresh.outputs if f"{name}.parquet" in names]
+        for chunk in _chunks(wanted, 512):
             found = _in_threads(readers, lambda pair: _output(workspace, name, *pair), chunk)
             yield from _good_outputs(chunk, found, fresh)
 
@@ -113,8 +119,6 @@ def _good_outputs(
 
 def _output(workspace: Workspace, name: str, stage: str, token: str) -> pa.Table | WorkspaceError | None:
     path, schema = workspace.output(stage, token).joinpath(f"{name}.parquet"), TABLES[name]
-    if not path.exists():
-        return None
     try:
         table = read_table(path, schema)
     except FileNotFoundError:
@@ -123,6 +127,13 @@ def _output(workspace: Workspace, name: str, stage: str, token: str) -> pa.Table
         return error
     stages = pa.repeat(pa.scalar(stage, schema.field("stage").type), table.num_rows)
     return table.set_column(schema.get_field_index("stage"), schema.field("stage"), stages)
+
+
+def _names(directory: Path) -> list[str]:
+    try:
+        return [path.name for path in directory.iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _content(workspace: Workspace, stage: str) -> bytes | OSError:

@@ -44,9 +44,9 @@ class Journal:
         """
         self._append({"event": "forgotten", "stage": stage, "token": token})
 
-    def released(self, stage: str) -> None:
-        """Note that the failures of `stage` so far are forgiven: it may be tried again."""
-        self._append({"event": "released", "stage": stage})
+    def released(self, stage: str, tokens: list[str]) -> None:
+        """Note that these failed attempts at `stage` are forgiven: it may be tried again."""
+        self._append({"event": "released", "stage": stage, "tokens": tokens})
 
     def _append(self, event: dict[str, Any]) -> None:
         line = json_bytes(event) + b"\n"
@@ -77,6 +77,7 @@ class Index:
     _offsets: dict[str, int] = field(default_factory=dict)
     _closed: set[tuple[str, str]] = field(default_factory=set)
     _forgotten: set[tuple[str, str]] = field(default_factory=set)
+    _forgiven: set[tuple[str, str]] = field(default_factory=set)
     _earlier: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @classmethod
@@ -105,6 +106,17 @@ class Index:
         """How the last attempt at an uncommitted stage ended, or None."""
         records = self.endings.get(stage)
         return max(records, key=attempt_number)["ending"] if records else None
+
+    def standing(self, stage: str) -> list[AttemptRecord]:
+        """The endings that count against an uncommitted stage, oldest first: those not forgiven."""
+        records = self.endings.get(stage, [])
+        counted = [record for record in records if (stage, record["token"]) not in self._forgiven]
+        return sorted(counted, key=attempt_number)
+
+    def all_standing(self) -> dict[str, list[AttemptRecord]]:
+        """`standing` of every stage that has any."""
+        found = {stage: self.standing(stage) for stage in self.endings}
+        return {stage: records for stage, records in found.items() if records}
 
     def note_commit(self, commit: Commit) -> None:
         """Fold in a commit that was read from its `done.json`."""
@@ -140,7 +152,7 @@ class Index:
                 self._close(stage, token)
                 self._commit(stage, token, event.get("outcome", "done"))
             case "released":
-                self.endings.pop(stage, None)
+                self._forgiven.update((stage, forgiven) for forgiven in event["tokens"])
             case "forgotten":
                 self._forget(stage, token)
 

@@ -85,7 +85,7 @@ class Agenda:
             return
         self._refreshed = time.monotonic()
         self.index.refresh()
-        self._held = held_kinds(self.index.endings, self.code)
+        self._held = held_kinds(self.index.all_standing(), self.code)
         directory = self.workspace.tombstones
         self._cancelled = set(os.listdir(directory)) if directory.is_dir() else set()
         stages, done = self.submission.stages, self.index.done
@@ -99,8 +99,9 @@ class Agenda:
         """Failed for good, held, or cancelled."""
         if stage.kind in self._held or stage.stage in self._cancelled:
             return True
-        attempts = self.index.endings.get(stage.stage)
-        return bool(attempts) and verdict(attempts or [], self.code) == "failed"
+        if stage.stage not in self.index.endings:
+            return False
+        return verdict(self.index.standing(stage.stage), self.code) == "failed"
 
     def _may_finish(self, number: int, known: dict[int, bool]) -> bool:
         """Whether a stage is done, or nothing that is known today keeps it and its parents from it."""

@@ -116,7 +116,7 @@ class Supervisor:
         planned = self.submission.executions[self.submission.stages[number].execution]
         training = getattr(stage.recipe, "training", None)
         batch_size = getattr(training or stage.recipe, "batch_size", 1)
-        micro_batch = next_micro_batch(self.agenda.index.endings.get(stage.id, []), batch_size)
+        micro_batch = next_micro_batch(self.agenda.index.standing(stage.id), batch_size)
         return planned if micro_batch is None else planned.model_copy(update={"micro_batch": micro_batch})
 
     def _attempt(self, attempt: Attempt, stage: Stage, execution: Execution) -> None:

@@ -17,9 +17,18 @@ SEED = 3
 
 GIVEN: dict[str, dict[str, Any]] = {
     "pretrain": {"model": {"shape": {"layers": 2}}, "training": {"steps": 10}},
-    "sft": {"adapter": {"rank": 8}, "preferences": {"samples": 64}, "instructions": {}, "training": {"steps": 10}},
+    "sft": {
+        "adapter": {"rank": 8},
+        "preferences": {"samples": 64},
+        "instructions": {},
+        "training": {"steps": 10},
+    },
     "reference": {"preferences": {"samples": 64}, "quantization": {}},
-    "dpo": {"adapter": {"rank": 8, "quantization": {}}, "preferences": {"samples": 64}, "training": {"steps": 10}},
+    "dpo": {
+        "adapter": {"rank": 8, "quantization": {}},
+        "preferences": {"samples": 64},
+        "training": {"steps": 10},
+    },
     "merge": {"method": "dare-ties", "density": 0.4},
     "evaluate": {"benchmarks": [{"task": "mmlu", "limit": 10, "preferences": [{}]}], "step": 5},
 }

@@ -87,7 +87,8 @@ GOLDEN = {
     ),
     "unknown factor in a block": (
         replaced("product: [model, method, seed]", "product: [modle, method, seed]"),
-        "grid.yaml:17: unknown factor 'modle' in block 'all'; did you mean 'model'? Allowed: method, model, seed",
+        "grid.yaml:17: unknown factor 'modle' in block 'all'; did you mean 'model'? "
+        "Allowed: method, model, seed",
     ),
     "unknown factor in an expression": (
         replaced("    kind: sft\n", "    kind: sft\n    when: modle == 'one'\n"),
@@ -141,7 +142,10 @@ GOLDEN = {
         "grid.yaml:18: not readable as YAML: did not find expected ',' or ']'; "
         "is the file complete and its indentation even?",
     ),
-    "no mapping": ("- a\n", "grid.yaml:1: the file must hold a mapping (keys with values), and it holds none"),
+    "no mapping": (
+        "- a\n",
+        "grid.yaml:1: the file must hold a mapping (keys with values), and it holds none",
+    ),
     "empty file": ("", "grid.yaml:1: the file must hold a mapping (keys with values), and it holds none"),
     "alias in itself": (SMALL + "x: &a [*a]\n", "grid.yaml:35: an alias that contains itself"),
     "duplicate key": (
@@ -173,8 +177,10 @@ GOLDEN = {
     ),
     "unknown section": (
         replaced("rates: {dpo", "ratess: {dpo"),
-        "grid.yaml:14: unknown key 'ratess' at the top; did you mean 'rates'? Allowed: blocks, cells, defaults, "
-        "factors, levels, name, pipeline, presets, rates, scales, study, or a constant that a reference names",
+        "grid.yaml:14: unknown key 'ratess' at the top; did you mean 'rates'? Allowed: "
+        "blocks, cells, defaults, "
+        "factors, levels, name, pipeline, presets, rates, scales, study, or a constant that "
+        "a reference names",
     ),
     "missing section": (
         replaced("pipeline:", "pipelines:"),
@@ -187,7 +193,8 @@ GOLDEN = {
     ),
     "reference to nothing": (
         replaced("${rates.dpo}", "${rates.dp}"),
-        "grid.yaml:13: unknown name 'dp' in rates, which ${rates.dp} refers to; did you mean 'dpo'? Allowed: dpo",
+        "grid.yaml:13: unknown name 'dp' in rates, which ${rates.dp} refers to; did you "
+        "mean 'dpo'? Allowed: dpo",
     ),
     "constants in a circle": (
         replaced("rates: {dpo: 5e-4}", "rates: {dpo: '${rates.dpo}'}"),
@@ -244,14 +251,15 @@ CHOICES = {
         "scale": "tinny"
     },
     "--preset plain: unknown preset 'plain' in grid.yaml; allowed: corrected": {"preset": "plain"},
-    "--cells ful: unknown cells 'ful' in grid.yaml; did you mean 'full'? Allowed: full, other": {"cells": "ful"},
+    "--cells ful: unknown cells 'ful' in grid.yaml; did you mean 'full'? Allowed: full, other": {
+        "cells": "ful"
+    },
     "grid.yaml:37: unknown block 'al' in cells 'other'; did you mean 'all'? Allowed: all": {"cells": "other"},
     "--where modle == 'one': unknown factor 'modle' in \"modle == 'one'\"; did you mean 'model'? "
     "Allowed: method, model, preset, scale, seed": {"where": "modle == 'one'"},
     "--where seed == 5: selects none of the grid's experiments": {"where": "seed == 5"},
-    "--where model < 3: cannot evaluate 'model < 3': '<' not supported between instances of 'str' and 'int'": {
-        "where": "model < 3"
-    },
+    "--where model < 3: cannot evaluate 'model < 3': '<' not supported between instances of "
+    "'str' and 'int'": {"where": "model < 3"},
     "--set rates.dpoo=1e-4: unknown key 'dpoo' in rates; did you mean 'dpo'? Allowed: dpo": {
         "overrides": ["rates.dpoo=1e-4"]
     },
@@ -259,16 +267,15 @@ CHOICES = {
         "overrides": ["rates.dpo"]
     },
     "--set rates.dpo=[1: the value '[1' is not readable as YAML": {"overrides": ["rates.dpo=[1"]},
-    "--set levels.method.dpo.rate.x=1: levels.method.dpo.rate is a reference to rates.dpo; set rates.dpo instead": {
-        "overrides": ["levels.method.dpo.rate.x=1"]
-    },
-    "--set factors.seeds=[0]: unknown key 'seeds' in factors; did you mean 'seed'? Allowed: method, model, seed": {
-        "overrides": ["factors.seeds=[0]"]
-    },
+    "--set levels.method.dpo.rate.x=1: levels.method.dpo.rate is a reference to rates.dpo; "
+    "set rates.dpo instead": {"overrides": ["levels.method.dpo.rate.x=1"]},
+    "--set factors.seeds=[0]: unknown key 'seeds' in factors; did you mean 'seed'? Allowed: "
+    "method, model, seed": {"overrides": ["factors.seeds=[0]"]},
     "--set factors.seed=3: factor 'seed' must be a list of at least one level, or have `levels` with one": {
         "overrides": ["factors.seed=3"]
     },
-    "--set rates.dpo=fast: training.learning_rate in recipe of stage 'train' (kind sft): input should be a valid "
+    "--set rates.dpo=fast: training.learning_rate in recipe of stage 'train' (kind sft): "
+    "input should be a valid "
     "number, unable to parse string as a number, not 'fast'": {"overrides": ["rates.dpo=fast"]},
     "--set pipeline.train.recipe.training.epsilonn=1: unknown key 'epsilonn' in training in recipe of stage "
     f"'train' (kind sft); did you mean 'epsilon'? Allowed: {TRAINING_KEYS}": {
@@ -280,7 +287,9 @@ CHOICES = {
 @pytest.mark.parametrize("message", CHOICES)
 def test_message_of_the_command_line(message: str, tmp_path: Path) -> None:
     sections = "presets: {corrected: {}}\nscales: {tiny: {}, paper: {}}\ncells: {full: [all], other: [al]}\n"
-    assert problems_of(tmp_path, SMALL + sections, **CHOICES[message])[0].replace(f"{tmp_path}/", "") == message
+    assert (
+        problems_of(tmp_path, SMALL + sections, **CHOICES[message])[0].replace(f"{tmp_path}/", "") == message
+    )
 
 
 def test_all_mistakes_of_several_stages_at_once(tmp_path: Path) -> None:
@@ -319,7 +328,9 @@ def test_unknown_without_a_near_name_or_any_name() -> None:
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     write(tmp_path)
-    with pytest.raises(GridError, match=r"grids\.yaml: cannot be read: No such file.*did you mean .*grid\.yaml'\?"):
+    with pytest.raises(
+        GridError, match=r"grids\.yaml: cannot be read: No such file.*did you mean .*grid\.yaml'\?"
+    ):
         load_grid(tmp_path / "grids.yaml")
     with pytest.raises(GridError, match="cannot be read"):
         load_grid(tmp_path)
@@ -347,11 +358,24 @@ RICH["pipeline"]["evaluate"].update(
 )
 JUNK = st.one_of(
     st.sampled_from(
-        ["${x", "${model}", "${nope.x}", "a ==", "x | y", "{model}", "${rates}", "???", "${method.rate}", "model"]
+        [
+            "${x",
+            "${model}",
+            "${nope.x}",
+            "a ==",
+            "x | y",
+            "{model}",
+            "${rates}",
+            "???",
+            "${method.rate}",
+            "model",
+        ]
     ),
     st.recursive(
         st.one_of(st.none(), st.booleans(), st.integers(-2, 3), st.floats(), st.text(max_size=3)),
-        lambda inner: st.one_of(st.lists(inner, max_size=2), st.dictionaries(st.text(max_size=3), inner, max_size=2)),
+        lambda inner: st.one_of(
+            st.lists(inner, max_size=2), st.dictionaries(st.text(max_size=3), inner, max_size=2)
+        ),
         max_leaves=4,
     ),
 )

@@ -17,7 +17,9 @@ from tests.orchestrator.grids import SMALL, replaced, write
 FACTORS = (Factor("a", (1, 2, 3)), Factor("b", ("x", "y")), Factor("c", (True, False)))
 
 
-def expanded(blocks: dict[str, object], where: str | None = None, factors: tuple[Factor, ...] = FACTORS) -> list[Vector]:
+def expanded(
+    blocks: dict[str, object], where: str | None = None, factors: tuple[Factor, ...] = FACTORS
+) -> list[Vector]:
     document = Document("grid.yaml", {"blocks": blocks})
     return expand(document, Space(factors, {}), list(blocks), where)
 
@@ -28,7 +30,9 @@ def test_product_moves_the_last_factor_fastest() -> None:
 
 
 def test_product_of_names_takes_all_levels() -> None:
-    assert expanded({"one": {"product": ["b", "c"]}}) == expanded({"one": {"product": {"b": "all", "c": "all"}}})
+    assert expanded({"one": {"product": ["b", "c"]}}) == expanded(
+        {"one": {"product": {"b": "all", "c": "all"}}}
+    )
 
 
 def test_zip_couples() -> None:
@@ -58,7 +62,11 @@ def test_where_selects_of_the_union() -> None:
 
 
 def test_a_conditional_factor_is_absent_where_its_condition_is_false() -> None:
-    factors = (Factor("a", (1, 2)), Factor("b", ("x", "y"), when="a == 1"), Factor("c", (0, 1), when="b == 'x'"))
+    factors = (
+        Factor("a", (1, 2)),
+        Factor("b", ("x", "y"), when="a == 1"),
+        Factor("c", (0, 1), when="b == 'x'"),
+    )
     found = expanded({"one": {"product": ["a", "b", "c"]}}, factors=factors)
     assert found == [(1, "x", 0), (1, "x", 1), (1, "y", None), (2, None, None)]
 
@@ -73,12 +81,17 @@ def test_true_and_one_are_different_levels() -> None:
 
 LEVELS = {"a": (1, 2, 3), "b": ("x", "y"), "c": (True, False)}
 CHOSEN = st.fixed_dictionaries(
-    {}, optional={name: st.lists(st.sampled_from(levels), min_size=1, unique=True) for name, levels in LEVELS.items()}
+    {},
+    optional={
+        name: st.lists(st.sampled_from(levels), min_size=1, unique=True) for name, levels in LEVELS.items()
+    },
 ).filter(bool)
 
 
 @given(CHOSEN, st.randoms())
-def test_a_product_has_every_combination_once_in_any_order_of_its_keys(chosen: dict[str, list[object]], random: object) -> None:
+def test_a_product_has_every_combination_once_in_any_order_of_its_keys(
+    chosen: dict[str, list[object]], random: object
+) -> None:
     found = expanded({"one": {"product": chosen}})
     expected = set(product(*(chosen.get(name, [None]) for name in LEVELS)))
     assert len(found) == len(expected)

@@ -107,7 +107,9 @@ def test_any_text_compiles_or_is_a_mistake(text: str) -> None:
         assert error.problems[0].place == "here"
 
 
-TERMS = st.sampled_from(['model == "one"', 'method in ("sft",)', "rate < 0.15", "seed >= 1", "seed", "step == 1"])
+TERMS = st.sampled_from(
+    ['model == "one"', 'method in ("sft",)', "rate < 0.15", "seed >= 1", "seed", "step == 1"]
+)
 EXPRESSIONS = st.recursive(
     TERMS,
     lambda inner: st.one_of(

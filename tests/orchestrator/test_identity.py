@@ -1,7 +1,7 @@
 """Identity: what is hashed, what is not, and the ids of each kind as committed.
 
-When a golden id changes, a default or the meaning of a kind has changed: raise the kind's recipe version, and only
-then write the golden recipes anew.
+When a golden id changes, a default or the meaning of a kind has changed: raise the kind's recipe version,
+and only then write the golden recipes anew.
 """
 
 import json
@@ -33,7 +33,7 @@ def test_golden_id(kind: str, number: int) -> None:
 
 @pytest.mark.parametrize(("kind", "number"), CASES)
 def test_defaults_are_those_that_were_committed(kind: str, number: int) -> None:
-    """Defaults are left out of the hash: a changed one would give old ids to new results. New settings are no harm."""
+    """Defaults are left out of the hash: a changed one would give old ids to new results."""
     committed = GOLDEN[kind][number]
     message = f"a default of {kind} has changed: raise its recipe version"
     assert golden.create(kind, committed["full"]).id == committed["id"], message
@@ -111,7 +111,9 @@ def by_levels(plan: Plan) -> dict[tuple[str, tuple[Any, ...]], str]:
 
 def test_a_default_that_is_written_out_changes_nothing(tmp_path: Path) -> None:
     path = write(tmp_path)
-    written = load_grid(path, overrides=["pipeline.train.recipe.training.beta1=0.9", "pipeline.train.recipe.threads=1"])
+    written = load_grid(
+        path, overrides=["pipeline.train.recipe.training.beta1=0.9", "pipeline.train.recipe.threads=1"]
+    )
     assert ids(plan_grid(written)) == ids(plan_grid(load_grid(path)))
 
 
@@ -128,4 +130,3 @@ def test_scale_is_part_of_an_experiment_and_not_of_a_stage(tmp_path: Path) -> No
     tiny, paper = (plan_grid(load_grid(path, scale=scale)) for scale in ("tiny", "paper"))
     assert ids(tiny) == ids(paper)
     assert not {one.id for one in tiny.experiments} & {one.id for one in paper.experiments}
-

@@ -71,7 +71,9 @@ def test_override(override: str, path: tuple[Any, ...], value: object, tmp_path:
     assert document.place(path) == f"--set {override}"
 
 
-@pytest.mark.parametrize("override", ["base.neww=1", "base.a.b=1", "base.list.1.z=3", "=1", "basee=1", "base.deep=["])
+@pytest.mark.parametrize(
+    "override", ["base.neww=1", "base.a.b=1", "base.list.1.z=3", "=1", "basee=1", "base.deep=["]
+)
 def test_override_of_nothing(override: str, tmp_path: Path) -> None:
     document = document_of(tmp_path)
     with pytest.raises(GridError, match="--set"):

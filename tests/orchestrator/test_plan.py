@@ -1,6 +1,9 @@
 """Plans: stages once each, parents first, and everything that workers need of them."""
 
+import subprocess
+import sys
 from pathlib import Path
+from time import process_time
 
 import pytest
 
@@ -55,7 +58,10 @@ def test_recipes_are_shared_by_seeds(tmp_path: Path) -> None:
 def test_hidden_stages_exist_for_their_children_only(tmp_path: Path) -> None:
     plan = plan_of(tmp_path)
     assert all(list(one.stages) == ["train", "evaluate"] for one in plan.experiments)
-    alone = plan_of(tmp_path, replaced("product: [model, method, seed]", "product: [method, seed]\n    fixed: {model: one}"))
+    alone = plan_of(
+        tmp_path,
+        replaced("product: [model, method, seed]", "product: [method, seed]\n    fixed: {model: one}"),
+    )
     assert len(of(alone, "pretrain")) == 1
 
 
@@ -76,7 +82,7 @@ def test_overrides_multiply_in_order(tmp_path: Path) -> None:
     recipe: {}
 """
     text = replaced("sft: {rate", "sft: {parents: [sft, dpo], rate", SMALL + merge)
-    text = replaced("dpo: {rate: \"$", "dpo: {parents: dpo, rate: \"$", text)
+    text = replaced('dpo: {rate: "$', 'dpo: {parents: dpo, rate: "$', text)
     plan = plan_of(tmp_path, text)
     both = next(one for one in plan.experiments if one.levels == ("one", "sft", 0))
     merged = [plan.stages[parent] for _, parent in plan.stages[both.stages["merge"]].parents]
@@ -95,17 +101,25 @@ def test_alternatives_take_the_first_stage_that_exists(tmp_path: Path) -> None:
     parents: {base: pretrain}
     recipe: {seed: 0, instructions: {}}
 """
-    text = replaced("kind: sft\n    parents: {base: pretrain}", "kind: sft\n    parents: {base: instruct | pretrain}")
+    text = replaced(
+        "kind: sft\n    parents: {base: pretrain}", "kind: sft\n    parents: {base: instruct | pretrain}"
+    )
     plan = plan_of(tmp_path, text + extra)
-    bases = {one.levels[0]: plan.stages[plan.stages[one.stages["train"]].parents[0][1]].name for one in plan.experiments}
+    bases = {
+        one.levels[0]: plan.stages[plan.stages[one.stages["train"]].parents[0][1]].name
+        for one in plan.experiments
+    }
     assert bases == {"one": "pretrain", "two": "instruct"}
 
 
+STEPS = replaced(
+    'dpo: {rate: "$', 'dpo: {steps: 20, rate: "$', replaced("sft: {rate", "sft: {steps: [5, 10], rate")
+)
 LOOP = replaced(
-    "  evaluate:\n", "  evaluate:\n    for: {step: \"${method.steps}\"}\n",
-    replaced("[{task: mmlu}]", "[{task: mmlu}]\n      step: ${step}",
-             replaced("sft: {rate", "sft: {steps: [5, 10], rate", replaced("dpo: {rate: \"$", "dpo: {steps: 20, rate: \"$"))),
-)  # fmt: skip
+    "  evaluate:\n",
+    '  evaluate:\n    for: {step: "${method.steps}"}\n',
+    replaced("[{task: mmlu}]", "[{task: mmlu}]\n      step: ${step}", STEPS),
+)
 
 
 def test_a_loop_gives_one_stage_for_each_value(tmp_path: Path) -> None:
@@ -136,7 +150,9 @@ def test_affinity_is_the_base_model(tmp_path: Path) -> None:
 
 
 def test_shapes_say_what_each_needs(tmp_path: Path) -> None:
-    plan = plan_of(tmp_path, replaced("resources: {cpus: 1}", 'resources: {gpus: 1, hours: "${model.layers}"}'))
+    plan = plan_of(
+        tmp_path, replaced("resources: {cpus: 1}", 'resources: {gpus: 1, hours: "${model.layers}"}')
+    )
     assert set(plan.shapes) == {"cpu1-mem2g", "gpu1-cpu1-mem2g"}
     assert plan.shapes["gpu1-cpu1-mem2g"]["hours"] == 2.0
 
@@ -174,11 +190,21 @@ def test_a_kind_of_one_s_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", [20])
 def test_thousands_of_experiments_are_quick(count: int, tmp_path: Path) -> None:
     """A smaller `tests/benchmarks/test_planning.py`: 10,000 experiments."""
-    from time import process_time
-
     path = write(tmp_path, many({"cell": list(range(1, count + 1)), "seed": list(range(10_000 // count))}))
     start = process_time()
     plan = plan_grid(load_grid(path))
     assert process_time() - start < 5
     assert len(plan.experiments) == 10_000
     assert len(plan.stages) == 20_001
+
+
+def test_planning_imports_nothing_heavy() -> None:
+    heavy = "{'torch', 'transformers', 'pandas', 'pyarrow', 'ray', 'datasets', 'trl', 'peft', 'numpy'}"
+    command = (
+        f"import sys, orchestrator.plan, orchestrator.planner; print(sorted({heavy} & set(sys.modules)))"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", command], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

@@ -64,7 +64,11 @@ def test_get_gives_the_default_where_there_is_nothing(tmp_path: Path) -> None:
     assert document.get(("a", 0, "b"), "none") == "none"
 
 
-@given(st.recursive(st.integers() | st.booleans(), lambda inner: st.dictionaries(st.text("abc", min_size=1), inner)))
+@given(
+    st.recursive(
+        st.integers() | st.booleans(), lambda inner: st.dictionaries(st.text("abc", min_size=1), inner)
+    )
+)
 def test_every_value_has_a_place(tmp_path_factory: pytest.TempPathFactory, value: object) -> None:
     path = write(tmp_path_factory.mktemp("source"), yaml.safe_dump({"top": value}))
     document = read_document(path)

@@ -81,7 +81,9 @@ def test_a_level_without_the_attribute_is_a_mistake_only_when_used() -> None:
 @given(
     st.recursive(
         st.sampled_from(["${model}", "${rate}", "${method.settings}", "x ${step}", 1, "plain"]),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+        lambda inner: (
+            st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3)
+        ),
     ),
     st.tuples(
         st.sampled_from(["one", "two"]),
@@ -114,7 +116,9 @@ def test_shield_hides_only_factors_and_can_be_read() -> None:
 
 
 def test_constants_are_put_in_and_factors_are_left() -> None:
-    document = Document("grid.yaml", {"a": {"b": 3}, "whole": "${a}", "text": "n${a.b}", "mixed": "${model}/${a.b}"})
+    document = Document(
+        "grid.yaml", {"a": {"b": 3}, "whole": "${a}", "text": "n${a.b}", "mixed": "${model}/${a.b}"}
+    )
     resolved = resolve_constants(document, NAMES)
     assert resolved["whole"] == {"b": 3}
     assert resolved["text"] == "n3"

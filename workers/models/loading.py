@@ -67,7 +67,9 @@ def load_model(
         BadInput: the files cannot be read as such a model.
     """
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     options: dict[str, Any] = {"device_map": {"": device}} if device != "cpu" else {}
     configuration = bits_and_bytes(quantization)
     if configuration is not None:

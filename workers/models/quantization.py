@@ -1,5 +1,6 @@
 """Storage of a frozen base in 4 or 8 bits, in bitsandbytes' terms (Dettmers et al., arXiv 2305.14314)."""
 
+import logging
 from typing import Any
 
 import torch
@@ -16,6 +17,8 @@ def bits_and_bytes(recipe: QuantizationRecipe | None) -> Any | None:
         return None
     from transformers import BitsAndBytesConfig
 
+    # It says for every product of every step that inputs are cast.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     if recipe.format == "int8":
         return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(
