@@ -55,6 +55,11 @@ def expand(document: Document, space: Space, blocks: Sequence[str], where: str |
     for name in blocks:
         with problems.collecting():
             found.update(dict.fromkeys(_expand_block(document, space, conditionals, name)))
+    if not found and not problems.found:
+        problems.add(
+            document.place(("factors",)),
+            "no experiment is left: every block needs a level that was taken away",
+        )
     problems.raise_found()
     return list(found) if where is None else _select(found, space, where)
 
@@ -77,13 +82,21 @@ def _expand_block(document: Document, space: Space, conditionals: Conditionals, 
             raise mistake(
                 document.place((*path, key)), unknown("key", key, BLOCK_KEYS, f" in block {name!r}")
             )
-    rows: Iterable[Vector] = _rows(_columns(document, space, path), space)
+    columns = _columns(document, space, path)
+    kept = [_current(column, space) for column in columns]
+    rows: Iterable[Vector] = _rows(kept, space)
     for excluded in _excluded(document, space, path):
         rows = [row for row in rows if not excluded.holds(row)]
     vectors = list(map(conditionals.apply, rows) if conditionals.rules else rows)
-    if not vectors:
+    if not vectors and kept == columns:
         raise mistake(document.place(path), f"block {name!r} has no experiments: everything is excluded")
     return vectors
+
+
+def _current(column: Column, space: Space) -> Column:
+    """The rows of a column without retired levels."""
+    names, rows = column
+    return names, [row for row in rows if not any(map(space.retired, names, row))]
 
 
 def _rows(columns: list[Column], space: Space) -> Iterator[Vector]:

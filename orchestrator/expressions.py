@@ -35,6 +35,7 @@ _COMPARISONS: dict[type, Callable[[Any, Any], Any]] = {
     ast.In: lambda left, right: left in right,
     ast.NotIn: lambda left, right: left not in right,
 }
+_EQUALITIES = (ast.Eq, ast.NotEq, ast.In, ast.NotIn)
 
 
 @dataclass(frozen=True)
@@ -144,9 +145,10 @@ class _Compiler:
 
     def _compare(self, node: ast.Compare) -> Evaluate:
         terms = [node.left, *node.comparators]
-        for left, right in pairwise(terms):
-            self._check_levels(left, right)
-            self._check_levels(right, left)
+        for (left, right), op in zip(pairwise(terms), node.ops, strict=True):
+            if isinstance(op, _EQUALITIES):
+                self._check_levels(left, right)
+                self._check_levels(right, left)
         values = [self.visit(term) for term in terms]
         steps = [(_COMPARISONS[type(op)], right) for op, right in zip(node.ops, values[1:], strict=True)]
         if len(steps) == 1:
@@ -160,8 +162,8 @@ class _Compiler:
             return
         items = other.elts if isinstance(other, (ast.Tuple, ast.List)) else [other]
         for item in items:
-            if isinstance(item, ast.Constant) and isinstance(item.value, str):
-                self.space.check_level(name.id, item.value, self.place)
+            if isinstance(item, ast.Constant):
+                self.space.check_equal(name.id, item.value, self.place)
 
     def _position(self, name: str) -> int:
         if name not in self.space.position:

@@ -1,6 +1,6 @@
 """Factors and their levels: the space that experiments are points of."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,9 @@ class Factor:
 class Space:
     """The factors of a grid, the settings that their levels bundle, and the loop variables of its pipeline.
 
+    `declared` are the levels of the grid's base. Those that a scale or `--set` took away are retired: they
+    may still be named, and no experiment has them.
+
     Invariant: `position[name]` indexes a `Vector`; factors come first, in the order of the grid.
     """
 
@@ -38,6 +41,7 @@ class Space:
         attributes: Mapping[str, Mapping[Any, Any]],
         loops: tuple[str, ...] = (),
         constants: Mapping[str, str] | None = None,
+        declared: Mapping[str, Iterable[Any]] | None = None,
     ) -> None:
         self.factors = factors
         self.names = (*(factor.name for factor in factors), *loops)
@@ -47,6 +51,11 @@ class Space:
         self.loops = loops
         self.constants = dict(constants or {})
         self._known = {name: frozenset(map(_exact, levels)) for name, levels in self.levels.items()}
+        self._retired = {
+            name: frozenset(_exact(level) for level in levels if isinstance(level, Level)) - self._known[name]
+            for name, levels in (declared or {}).items()
+            if name in self._known
+        }
 
     def attribute(self, factor: str, names: tuple[str, ...]) -> dict[Any, Any]:
         """Level -> value of the attribute `names`, for the levels that have it."""
@@ -66,11 +75,21 @@ class Space:
             dict.fromkeys(str(name) for settings in levels if isinstance(settings, dict) for name in settings)
         )
 
+    def retired(self, factor: str, level: Any) -> bool:
+        """Whether the grid's base has `level`, and a scale or an override took it away."""
+        return isinstance(level, Level) and _exact(level) in self._retired.get(factor, ())
+
+    def check_equal(self, factor: str, value: Any, place: str) -> None:
+        """Raise `GridError` unless some level of `factor` equals `value`; 1 equals 1.0 here."""
+        if value is not None and value not in self.levels[factor]:
+            self.check_level(factor, value, place)
+
     def check_level(self, factor: str, level: Any, place: str) -> None:
         """Raise `GridError` unless `level` is one of the factor's, or None (absent)."""
         if level is None or factor in self.loops:
             return
-        if not isinstance(level, Level) or _exact(level) not in self._known[factor]:
+        known = isinstance(level, Level) and _exact(level) in self._known[factor]
+        if not known and not self.retired(factor, level):
             raise mistake(place, unknown("level", level, self.levels[factor], f" of factor {factor!r}"))
 
 

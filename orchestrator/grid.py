@@ -79,12 +79,13 @@ def load_grid(
     _check_sections(document)
     _check_top(document)
     chosen = {name: _choose(document, name, value) for name, value in _asked(scale, preset, cells).items()}
+    declared = _declared(document)
     for name in ("scale", "preset"):
         apply_overlay(document, (CHOICES[name], chosen[name]))
     for override in overrides:
         apply_override(document, override)
     _check_sections(document)
-    resolved, space = _resolve(document, {name: chosen[name] for name in ("scale", "preset")})
+    resolved, space = _resolve(document, {name: chosen[name] for name in ("scale", "preset")}, declared)
     problems = Problems()
     experiments: list[Vector] = []
     with problems.collecting():
@@ -111,13 +112,24 @@ def _asked(scale: str | None, preset: str | None, cells: str | None) -> dict[str
     return {"scale": scale, "preset": preset, "cells": cells}
 
 
-def _resolve(document: Document, constants: dict[str, str]) -> tuple[Document, Space]:
+def _declared(document: Document) -> dict[str, list[Any]]:
+    """The levels of each factor before any overlay."""
+    found = {}
+    for name, content in document.values["factors"].items():
+        levels = content.get("levels") if isinstance(content, dict) else content
+        found[name] = list(levels) if isinstance(levels, list) else []
+    return found
+
+
+def _resolve(
+    document: Document, constants: dict[str, str], declared: dict[str, list[Any]]
+) -> tuple[Document, Space]:
     """The document with its constants put in, and the space of its factors."""
     loops = loop_names(document)
     names = {*(document.get(("factors",)) or {}), *loops}
     resolved = Document(document.name, resolve_constants(document, names), document.places)
     attributes = resolved.get(("levels",)) or {}
-    return resolved, Space(read_factors(resolved), attributes, loops, constants)
+    return resolved, Space(read_factors(resolved), attributes, loops, constants, declared)
 
 
 def _check_top(document: Document) -> None:

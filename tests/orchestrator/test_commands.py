@@ -186,7 +186,7 @@ def test_logs_name_the_workers_of_an_experiment(grid: Path, runs: Path) -> None:
         (["plan", "nosuch.yaml"], "nosuch.yaml: cannot be read"),
         (["plan", GRID, "--scale", "tny"], "did you mean 'tiny'?"),
         (["plan", GRID, "--where", "sed == 0"], "did you mean 'seed'?"),
-        (["plan", GRID, "--where", "seed == 9"], "selects none"),
+        (["plan", GRID, "--where", "seed == 9"], "unknown level 9"),
         (["plan", GRID, "--set", "recipes.dpo.bta=1"], "did you mean 'beta'?"),
         (["plan", GRID, "--set", "recipes.dpo.training.steps=many"], "training.steps"),
         (["plan", GRID, "--hub-map", "nosuch.yaml"], "nosuch.yaml"),

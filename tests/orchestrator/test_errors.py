@@ -257,7 +257,8 @@ CHOICES = {
     "grid.yaml:37: unknown block 'al' in cells 'other'; did you mean 'all'? Allowed: all": {"cells": "other"},
     "--where modle == 'one': unknown factor 'modle' in \"modle == 'one'\"; did you mean 'model'? "
     "Allowed: method, model, preset, scale, seed": {"where": "modle == 'one'"},
-    "--where seed == 5: selects none of the grid's experiments": {"where": "seed == 5"},
+    "--where seed == 5: unknown level 5 of factor 'seed'; allowed: 0, 1": {"where": "seed == 5"},
+    "--where seed > 5: selects none of the grid's experiments": {"where": "seed > 5"},
     "--where model < 3: cannot evaluate 'model < 3': '<' not supported between instances of "
     "'str' and 'int'": {"where": "model < 3"},
     "--set rates.dpoo=1e-4: unknown key 'dpoo' in rates; did you mean 'dpo'? Allowed: dpo": {

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.errors import GridError
 from orchestrator.expansion import expand
 from orchestrator.factors import Factor, Space, Vector, read_factors
 from orchestrator.grid import load_grid
@@ -75,7 +76,7 @@ def test_true_and_one_are_different_levels() -> None:
     document = Document("grid.yaml", {"factors": {"a": [1], "b": [True]}})
     space = Space(read_factors(document), {})
     space.check_level("a", 1, "here")
-    with pytest.raises(Exception, match="unknown level True"):
+    with pytest.raises(GridError, match="unknown level True"):
         space.check_level("a", True, "here")
 
 
@@ -137,3 +138,34 @@ def test_a_grid_without_scales_presets_or_cells(tmp_path: Path) -> None:
 )
 def test_name(template: str, vector: Vector, name: str) -> None:
     assert compile_name(template, Space(FACTORS, {}))(vector) == name
+
+
+def test_levels_that_an_override_takes_away_may_still_be_named(tmp_path: Path) -> None:
+    blocks = """\
+  pairs:
+    zip: {model: [one, two], method: [dpo, sft]}
+    fixed: {seed: 1}
+    exclude: [model == "two" and seed == 1 and method == "dpo"]
+  zero:
+    product: [model, method]
+    fixed: {seed: 0}
+"""
+    path = write(tmp_path, replaced("blocks:\n", "blocks:\n" + blocks))
+    fewer = load_grid(path, overrides=["factors.model=[one]", "factors.seed=[1]"])
+    assert fewer.experiments == [("one", "dpo", 1), ("one", "sft", 1)]
+    with pytest.raises(GridError, match="unknown level 'three'"):
+        load_grid(path, where="model == 'three'")
+
+
+def test_nothing_is_left_of_blocks_whose_levels_were_taken_away(tmp_path: Path) -> None:
+    path = write(
+        tmp_path, replaced("product: [model, method, seed]", "fixed: {model: one, method: sft, seed: 0}")
+    )
+    with pytest.raises(GridError, match="no experiment is left"):
+        load_grid(path, overrides=["factors.seed=[1]"])
+
+
+def test_a_number_is_compared_by_its_value() -> None:
+    assert expanded({"one": {"product": ["a"]}}, "a == 2.0") == [(2, None, None)]
+    with pytest.raises(GridError, match="unknown level 7 of factor 'a'"):
+        expanded({"one": {"product": ["a"]}}, "a in (1, 7)")

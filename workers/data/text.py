@@ -1,4 +1,4 @@
-"""Plain text packed into blocks of equal length for next-token training."""
+"""Plain text as token sequences for next-token training."""
 
 from itertools import chain
 from typing import Any
@@ -13,24 +13,28 @@ from workers.specs.data import TextData
 LAYOUTS = ("pretrain/{split}.jsonl", "{split}.jsonl", "{split}.txt", "data/{split}*.parquet")
 
 
-def token_blocks(context: StageContext, data: TextData, tokenizer: Any) -> torch.Tensor:
-    """Documents one after another, each with its start mark (and end mark, where its text lacks one), cut
-    into blocks: int64, shape (blocks, `data.block`). The rest that fills no block is left out.
+def token_rows(context: StageContext, data: TextData, tokenizer: Any) -> list[torch.Tensor]:
+    """The sequences to train on, int64: blocks of `data.block` tokens, or documents cut to that length.
+
+    Documents carry their start mark, and an end mark where their text lacks one. In blocks they follow one
+    another, and the rest that fills no block is left out.
 
     Raises:
         BadInput: files are missing or malformed, or hold fewer tokens than one block.
     """
     files = split_files(context, data.source, (data.split + ".jsonl", *LAYOUTS), _split(data))
-    documents = [str(row["text"]) for path in files.paths for row in read_rows(path) if row.get("text")]
-    encoded = tokenizer(documents, add_special_tokens=True)["input_ids"] if documents else []
+    texts = [str(row["text"]) for path in files.paths for row in read_rows(path) if row.get("text")]
+    encoded = tokenizer(texts, add_special_tokens=True)["input_ids"] if texts else []
     end = tokenizer.eos_token_id
-    stream = list(chain.from_iterable(ids if ids[-1] == end else [*ids, end] for ids in encoded if ids))
+    documents = [ids if ids[-1] == end else [*ids, end] for ids in encoded if ids]
+    if not data.packed and documents:
+        return [torch.tensor(ids[: data.block]) for ids in documents]
+    stream = list(chain.from_iterable(documents))
     count = len(stream) // data.block
     if count == 0:
-        raise BadInput(
-            f"{', '.join(map(str, files.paths))}: {len(stream)} tokens do not fill one block of {data.block}"
-        )
-    return torch.tensor(stream[: count * data.block]).view(count, data.block)
+        names = ", ".join(map(str, files.paths))
+        raise BadInput(f"{names}: {len(stream)} tokens do not fill one block of {data.block}")
+    return list(torch.tensor(stream[: count * data.block]).view(count, data.block))
 
 
 def _split(data: TextData) -> Any:

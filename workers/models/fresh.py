@@ -28,6 +28,7 @@ def configuration(shape: ModelShape, tokenizer: Any) -> Any:
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
         "tie_word_embeddings": shape.tie_embeddings,
+        "initializer_range": shape.initializer_range,
     }
     return _gpt2(shape, special) if shape.architecture == "gpt2" else _llama_like(shape, special)
 

@@ -36,11 +36,16 @@ class Template(Settings):
 
 
 class TextData(Settings):
-    """Plain text for pre-training: one document a row."""
+    """Plain text for pre-training: one document a row.
+
+    `packed` cuts the documents, one after another, into blocks of `block` tokens; without it each document is a
+    sequence of its own, of at most `block` tokens.
+    """
 
     source: DataSource = DataSource()
     split: str = "train"
     block: int = Field(default=64, ge=2)
+    packed: bool = True
 
 
 class InstructionData(Settings):

@@ -22,6 +22,7 @@ class ModelShape(Settings):
     context: int = Field(default=256, ge=8)
     sliding_window: int | None = None
     tie_embeddings: bool = False
+    initializer_range: float = Field(default=0.02, gt=0)
 
 
 class ModelRecipe(Settings):

@@ -5,7 +5,7 @@ from transformers import TrainingArguments
 from workers.context import BadInput, StageContext, StageResult
 from workers.data.files import source_directory
 from workers.data.sampling import training_order
-from workers.data.text import token_blocks
+from workers.data.text import token_rows
 from workers.identity import derive_seed
 from workers.models.fresh import fresh_model
 from workers.models.loading import device_of, load_tokenizer
@@ -13,7 +13,7 @@ from workers.specs.pretrain import PretrainRecipe
 from workers.training.arguments import trainer_arguments
 from workers.training.run import stage_callback, train
 from workers.training.seeding import prepare
-from workers.training.trainers import PretrainTrainer, stacked_blocks
+from workers.training.trainers import PretrainTrainer, padded_rows
 
 
 def run(recipe: PretrainRecipe, context: StageContext) -> StageResult:
@@ -29,22 +29,22 @@ def run(recipe: PretrainRecipe, context: StageContext) -> StageResult:
         directory = source_directory(context, recipe.tokenizer)
         inner = directory / "tokenizer"
         tokenizer = load_tokenizer(context, inner if inner.is_dir() else directory)
-        blocks = token_blocks(context, recipe.data, tokenizer)
+        sequences = token_rows(context, recipe.data, tokenizer)
         order = training_order(
-            [recipe.data.block] * len(blocks),
+            [len(sequence) for sequence in sequences],
             recipe.training.steps * recipe.training.batch_size,
             recipe.training.batch_size,
             recipe.seed,
             by_length=False,
         )
-        rows = [{"input_ids": blocks[place]} for place in order]
+        rows = [{"input_ids": sequences[place]} for place in order]
         seed = derive_seed(recipe.seed, "initialisation")
         model = fresh_model(recipe.model, recipe.model.shape, tokenizer, seed).to(device_of(context))
         callback = stage_callback(context, recipe, recipe.training)
         trainer = PretrainTrainer(
             model=model,
             args=TrainingArguments(**trainer_arguments(context, recipe, recipe.training)),
-            data_collator=stacked_blocks,
+            data_collator=padded_rows,
             train_dataset=rows,
             callbacks=[callback],
         )

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from safetensors.torch import load_file, save_model
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, Trainer
 from trl import DPOTrainer, SFTTrainer
@@ -131,13 +132,13 @@ class StageDpoTrainer(StageTrainer, DPOTrainer):  # type: ignore[misc]
 
 
 class PretrainTrainer(StageTrainer, Trainer):  # type: ignore[misc]
-    """Transformers' Trainer on blocks of equal length."""
+    """Transformers' Trainer on rows `input_ids`."""
 
     @property
     def trained_tokens(self) -> int:
-        """Tokens seen so far: every block is full."""
+        """Tokens seen so far, padding apart."""
         batch = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps
-        return int(self.state.global_step * batch * len(self.train_dataset[0]["input_ids"]))
+        return sum(len(row["input_ids"]) for row in self.train_dataset[: self.state.global_step * batch])
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
@@ -165,7 +166,15 @@ def _load_adapter(model: Any, directory: Path) -> None:
     trainable_in_fp32(model)
 
 
-def stacked_blocks(features: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """A batch of blocks: inputs and labels alike, shape (batch, block)."""
-    ids = torch.stack([feature["input_ids"] for feature in features])
-    return {"input_ids": ids, "labels": ids}
+def padded_rows(features: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """A batch of sequences, shape (batch, longest): padding on the right, masked and without a label.
+
+    Sequences of one length need no mask, and get none: attention is then plainly causal.
+    """
+    rows = [feature["input_ids"] for feature in features]
+    if len({len(row) for row in rows}) == 1:
+        ids = torch.stack(rows)
+        return {"input_ids": ids, "labels": ids}
+    ids = pad_sequence(rows, batch_first=True)
+    mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
+    return {"input_ids": ids, "attention_mask": mask, "labels": ids.masked_fill(mask == 0, -100)}

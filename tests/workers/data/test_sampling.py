@@ -1,12 +1,13 @@
 from collections import Counter
 
 import pytest
+import torch
 
 from tests.support.training import WORLD
 from workers.context import BadInput
 from workers.data.dialogues import Pair
 from workers.data.sampling import draw_pairs, training_order
-from workers.data.text import token_blocks
+from workers.data.text import token_rows
 from workers.specs.data import PreferenceData, TextData
 
 PAIRS = [Pair(f"prompt {number}", "a", "b", (), "harmless") for number in range(100)]
@@ -66,9 +67,9 @@ def test_grouping_by_length_brings_like_lengths_together():
 
 
 def test_blocks_hold_whole_documents_with_marks(context, tokenizer):
-    blocks = token_blocks(context, TextData(source=WORLD, block=32), tokenizer)
-    assert blocks.shape[1] == 32
-    flat = blocks.flatten().tolist()
+    blocks = token_rows(context, TextData(source=WORLD, block=32), tokenizer)
+    assert {len(block) for block in blocks} == {32}
+    flat = torch.stack(blocks).flatten().tolist()
     assert flat[0] == tokenizer.bos_token_id
     starts, ends = flat.count(tokenizer.bos_token_id), flat.count(tokenizer.eos_token_id)
     assert 0 <= starts - ends <= 1 or ends >= starts
@@ -76,8 +77,15 @@ def test_blocks_hold_whole_documents_with_marks(context, tokenizer):
     assert tokenizer.eos_token_id not in followed
 
 
+def test_unpacked_documents_stay_apart(context, tokenizer):
+    rows = token_rows(context, TextData(source=WORLD, block=16, packed=False), tokenizer)
+    assert all(row[0] == tokenizer.bos_token_id for row in rows)
+    assert max(len(row) for row in rows) == 16
+    assert all(int((row == tokenizer.bos_token_id).sum()) == 1 for row in rows)
+
+
 def test_too_little_text_is_an_error(context, tokenizer, tmp_path):
     (tmp_path / "train.jsonl").write_text('{"text": "hello."}\n')
     source = WORLD.model_copy(update={"world": None, "hub": str(tmp_path)})
     with pytest.raises(BadInput, match="do not fill one block"):
-        token_blocks(context, TextData(source=source), tokenizer)
+        token_rows(context, TextData(source=source), tokenizer)
