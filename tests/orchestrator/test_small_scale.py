@@ -1,0 +1,63 @@
+"""Real input with the network off: a real small model, real preference rows, real MMLU and BBH items.
+
+The figures are not comparable with the paper's: the rows are upstream *test* files, split by a hash of the prompt.
+"""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+import results
+from tests.support.commands import ASSETS, GRID, experiments, yates
+
+pytestmark = pytest.mark.skipif(not ASSETS.is_dir(), reason="the assets folder is not beside the repository")
+
+SLICE = (
+    'model == "llama-1-7b" and adapter == "lora" and variant == "single" '
+    'and (dataset == "hh-rlhf" or preference == "harmless")'
+)
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+
+
+@pytest.fixture
+def hub_map(tmp_path: Path) -> Path:
+    paths = {
+        "karpathy/stories260K-hf": ASSETS / "models" / "stories260K-hf",
+        "Anthropic/hh-rlhf": ASSETS / "preference",
+        "PKU-Alignment/PKU-SafeRLHF": ASSETS / "preference" / "pku-saferlhf.mini.csv",
+        "cais/mmlu": ASSETS / "eval" / "mmlu",
+        "SaylorTwift/bbh": ASSETS / "eval" / "bbh",
+    }
+    path = tmp_path / "hub.yaml"
+    path.write_text(yaml.safe_dump({hub: str(local) for hub, local in paths.items()}))
+    return path
+
+
+@pytest.mark.timeout(1200)
+def test_a_reduced_grid_runs_on_real_rows(tmp_path: Path, hub_map: Path) -> None:
+    runs = tmp_path / "runs"
+    done = yates(
+        "run", GRID, "-w", runs, "--scale", "small", "--hub-map", hub_map, "--where", SLICE, timeout=1000, **OFFLINE
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    frame = experiments(runs)
+    assert len(frame) == 12
+    assert set(frame["method"]) == {"sft", "dpo"} and set(frame["seed"]) == {0, 1}
+    assert frame["mmlu"].between(0.1, 0.5).all()
+    assert frame["bbh"].between(0.0, 0.6).all()
+    assert frame["preference_accuracy"].between(0.2, 1.0).all()
+    losses = results.curves(runs).query("name == 'loss'")
+    first = losses[losses["step"] <= 5].groupby("stage")["value"].mean()
+    last = losses[losses["step"] > 35].groupby("stage")["value"].mean()
+    assert (last < first).mean() > 0.8
+
+
+def test_a_missing_model_is_said_once_and_holds_what_needs_it(tmp_path: Path, hub_map: Path) -> None:
+    mapping = yaml.safe_load(hub_map.read_text())
+    mapping["karpathy/stories260K-hf"] = str(tmp_path / "nowhere")
+    hub_map.write_text(yaml.safe_dump(mapping))
+    done = yates("run", GRID, "-w", tmp_path / "runs", "--scale", "small", "--hub-map", hub_map, "--where", SLICE)
+    assert done.returncode in (1, 2)
+    said = done.stdout + done.stderr
+    assert "nowhere" in said and "Traceback" not in said
