@@ -14,7 +14,9 @@ def cancel(view: View, experiments: Iterable[Experiment]) -> list[str]:
     """
     selected = {one.id for one in experiments}
     wanted = _needed(view, (one for one in view.experiments.values() if one.id in selected))
-    others = _needed(view, (one for one in view.experiments.values() if one.id not in selected and _unfinished(view, one)))
+    others = _needed(
+        view, (one for one in view.experiments.values() if one.id not in selected and _unfinished(view, one))
+    )
     stages = sorted(stage for stage in wanted - others if stage not in view.index.done)
     for stage in stages:
         publish_once(view.workspace.tombstone(stage), b"")

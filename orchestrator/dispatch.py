@@ -88,7 +88,11 @@ def _bundles(
     limit = min((3600.0 * shape.get("hours", 24.0) for shape in work.shapes.values()), default=86400.0)
     bundled = [
         BundledStage(
-            stage.stage, stage.shape, stage.affinity, stage.cost, tuple(stages[p].stage for p in stage.parents)
+            stage.stage,
+            stage.shape,
+            stage.affinity,
+            stage.cost,
+            tuple(stages[p].stage for p in stage.parents),
         )
         for stage in stages
     ]

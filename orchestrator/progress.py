@@ -80,7 +80,9 @@ class Driver:
         self._done, self._quiet = done, 0
         chosen = [one for one in self._view.experiments.values() if one.id in self._chosen]
         work = remaining_work(self._view, chosen)
-        if self._restarts >= RESTARTS or not any(item for item in work.items if not self._cancelled(item.stage)):
+        if self._restarts >= RESTARTS or not any(
+            item for item in work.items if not self._cancelled(item.stage)
+        ):
             return False
         return dispatch(self._view.workspace, find_backend("local"), work) is not None
 
@@ -105,7 +107,9 @@ class Display:
         for kind, total in sorted(Counter(kind for kind, _ in self._stages.values()).items()):
             states = Counter(self._state(stage) for stage, (k, _) in self._stages.items() if k == kind)
             bar = ProgressBar(total=total, completed=states["done"] + states["diverged"], width=40)
-            notes = ", ".join(f"{count} {state}" for state, count in sorted(states.items()) if state != "done")
+            notes = ", ".join(
+                f"{count} {state}" for state, count in sorted(states.items()) if state != "done"
+            )
             table.add_row(kind, bar, f"{states['done']}/{total}", notes)
         held = [Text(f"{kind} is held: {reason}", style="yellow") for kind, reason in self._view.held.items()]
         return Group(Text(self.line()), table, *held)
@@ -137,7 +141,9 @@ class Display:
         return f", about {human_seconds(gone * remaining / finished)} left"
 
     def _remaining_cost(self) -> float:
-        return sum(cost for stage, (_, cost) in self._stages.items() if self._state(stage) in ("pending", "running"))
+        return sum(
+            cost for stage, (_, cost) in self._stages.items() if self._state(stage) in ("pending", "running")
+        )
 
     def _state(self, stage: str) -> str:
         return self._view.survey.stages.get(stage, "pending")

@@ -10,7 +10,9 @@ from workers.recipe import Execution
 from workers.submission import Submission
 
 
-def remainder(view: View, experiments: Iterable[Experiment], executions: dict[str, Execution]) -> list[WorkItem]:
+def remainder(
+    view: View, experiments: Iterable[Experiment], executions: dict[str, Execution]
+) -> list[WorkItem]:
     """The stages that `experiments` still need, parents first, each once.
 
     A stage that failed for good or diverged is left out, and so is what stands on it.
@@ -23,7 +25,11 @@ def remainder(view: View, experiments: Iterable[Experiment], executions: dict[st
 
 
 def _visit(
-    view: View, plan: PlanRecord, index: int, executions: dict[str, Execution], items: dict[str, WorkItem | None]
+    view: View,
+    plan: PlanRecord,
+    index: int,
+    executions: dict[str, Execution],
+    items: dict[str, WorkItem | None],
 ) -> None:
     row = plan.stages[index]
     if row.stage in items or row.stage in view.index.done:

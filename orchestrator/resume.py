@@ -10,7 +10,9 @@ from results.journal import Journal
 from workers.submission import Submission
 
 
-def resume(view: View, experiments: list[Experiment], backend: str, release: bool = False) -> Submission | None:
+def resume(
+    view: View, experiments: list[Experiment], backend: str, release: bool = False
+) -> Submission | None:
     """Submit what `experiments` still need; with `release` also what failed for good. None: nothing to do."""
     chosen = find_backend(backend)
     if release:

@@ -32,7 +32,9 @@ def submit_plan(
         items = remainder(view, chosen, executions)
         return dispatch(workspace, backend, Work(items, plan.shapes, hub_map or {}, digest))
     except OSError as error:
-        raise WorkspaceError(f"{workspace.root}: the workspace cannot be written ({error.strerror})") from None
+        raise WorkspaceError(
+            f"{workspace.root}: the workspace cannot be written ({error.strerror})"
+        ) from None
 
 
 def _write_stages(workspace: Workspace, plan: Plan) -> None:

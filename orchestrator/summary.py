@@ -52,7 +52,9 @@ def print_plan(summary: dict[str, Any]) -> None:
     shapes = Table("resource shape", "stages", "expected time", "GPU-hours", "memory", box=None)
     for shape, row in summary["shapes"].items():
         gpu_hours = f"{row.get('gpu_hours', 0.0):.1f}"
-        shapes.add_row(shape, str(row["stages"]), human_seconds(row["seconds"]), gpu_hours, f"{row.get('memory_gb')} GB")
+        shapes.add_row(
+            shape, str(row["stages"]), human_seconds(row["seconds"]), gpu_hours, f"{row.get('memory_gb')} GB"
+        )
     console.print(kinds)
     console.print(shapes)
 
@@ -99,7 +101,9 @@ def print_outcome(view: View, experiments: list[str]) -> int:
         console.print("`yates why EXPERIMENT` explains one; `yates resume` goes on", highlight=False)
         return 1
     root = view.workspace.root
-    console.print(f"results: yates results -w {root} --by model,method · store: {root}/store/latest", highlight=False)
+    console.print(
+        f"results: yates results -w {root} --by model,method · store: {root}/store/latest", highlight=False
+    )
     return 0
 
 

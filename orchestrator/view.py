@@ -65,7 +65,11 @@ class View:
             for stage, attempts in standing.items()
             if stage not in self.index.done and verdict(attempts, self.code) == "failed"
         }
-        held = {row.stage for plan in self.plans for row in plan.stages if row.kind in self.held} if self.held else set()
+        held = (
+            {row.stage for plan in self.plans for row in plan.stages if row.kind in self.held}
+            if self.held
+            else set()
+        )
         running = {stage for stage, claims in self.index.open.items() if self._any_lives(claims)}
         facts = Facts(self.index.done.keys(), self.index.diverged, running, self.failed, held - self.failed)
         self.survey: Survey = survey(self.plans, facts)
@@ -87,7 +91,9 @@ class View:
         Raises:
             WorkspaceError: none fits, or several do.
         """
-        fitting = [one for one in self.experiments.values() if one.id.startswith(text) or one.row.name == text]
+        fitting = [
+            one for one in self.experiments.values() if one.id.startswith(text) or one.row.name == text
+        ]
         if len(fitting) == 1:
             return fitting[0]
         if not fitting:
@@ -97,7 +103,11 @@ class View:
 
     def live_supervisors(self) -> list[dict[str, Any]]:
         """The records of supervisors that are not known to be dead."""
-        return [record for record in self._supervisors() if ProcessIdentity.from_record(record).lives() is not False]
+        return [
+            record
+            for record in self._supervisors()
+            if ProcessIdentity.from_record(record).lives() is not False
+        ]
 
     def _near(self, text: str) -> str:
         from difflib import get_close_matches

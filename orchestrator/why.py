@@ -59,7 +59,9 @@ def _running(view: View, plan: PlanRecord, row: StageRow) -> str:
 
 
 def _failed(view: View, plan: PlanRecord, row: StageRow) -> str:
-    failed = [one for one in (row, *plan.stages) if one.stage in view.failed and one.stage == row.stage] or [row]
+    failed = [one for one in (row, *plan.stages) if one.stage in view.failed and one.stage == row.stage] or [
+        row
+    ]
     records = view.index.standing(failed[0].stage)
     if not records:
         return f"failed: {_label(row)}"

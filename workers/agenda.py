@@ -39,9 +39,16 @@ class Agenda:
     def __post_init__(self) -> None:
         own = self.submission.bundles[self.bundle]
         self._shape = own.shape
-        others = [number for bundle in self.submission.bundles if bundle is not own for number in bundle.stages[::-1]]
+        others = [
+            number
+            for bundle in self.submission.bundles
+            if bundle is not own
+            for number in bundle.stages[::-1]
+        ]
         groups = [list(own.stages), self._ancestors(own.stages), others]
-        self._groups = [[n for n in group if self.submission.stages[n].shape == own.shape] for group in groups]
+        self._groups = [
+            [n for n in group if self.submission.stages[n].shape == own.shape] for group in groups
+        ]
 
     def next(self) -> int | None:
         """The index of the stage to try now, or None when none is ready."""
@@ -89,7 +96,9 @@ class Agenda:
         directory = self.workspace.tombstones
         self._cancelled = set(os.listdir(directory)) if directory.is_dir() else set()
         stages, done = self.submission.stages, self.index.done
-        self._groups = [[number for number in group if stages[number].stage not in done] for group in self._groups]
+        self._groups = [
+            [number for number in group if stages[number].stage not in done] for group in self._groups
+        ]
 
     def _usable(self, number: int) -> bool:
         identity = self.submission.stages[number].stage

@@ -118,7 +118,9 @@ class Child:
         ending, message = classify(error)
         text = "".join(traceback.format_exception(error))
         print(text, file=sys.stderr, flush=True)
-        messages.send(self.events, {"event": "failed", "ending": ending, "message": message, "traceback": text})
+        messages.send(
+            self.events, {"event": "failed", "ending": ending, "message": message, "traceback": text}
+        )
 
 
 def _listen(commands: int, inbox: "queue.SimpleQueue[messages.Message]") -> None:

@@ -112,7 +112,14 @@ def metric(
 ) -> MetricRow:
     """A metric row; non-finite values become None, as JSON and Parquet readers expect."""
     return MetricRow(
-        task=task, metric=metric, value=_finite(value), stderr=_finite(stderr), n=n, step=step, unit=unit, primary=primary
+        task=task,
+        metric=metric,
+        value=_finite(value),
+        stderr=_finite(stderr),
+        n=n,
+        step=step,
+        unit=unit,
+        primary=primary,
     )
 
 

@@ -22,14 +22,14 @@ def recipe_digest(recipe: Recipe) -> str:
     return hashlib.sha256(_canonical(settings)).hexdigest()
 
 
-def stage_id(
-    kind: str, version: int, digest: str, seed: int, parents: Sequence[tuple[str, str]]
-) -> str:
+def stage_id(kind: str, version: int, digest: str, seed: int, parents: Sequence[tuple[str, str]]) -> str:
     """The id of a stage (hexadecimal, 32 digits).
 
     `parents` are (role, stage id) pairs; their order counts, as it does for the merge of several models.
     """
-    text = "\n".join([kind, str(version), digest, str(seed), *(f"{role}={parent}" for role, parent in parents)])
+    text = "\n".join(
+        [kind, str(version), digest, str(seed), *(f"{role}={parent}" for role, parent in parents)]
+    )
     return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
 
 
@@ -47,4 +47,6 @@ def derive_seed(seed: int, use: str) -> int:
 
 
 def _canonical(value: object) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True).encode()
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True
+    ).encode()

@@ -69,7 +69,9 @@ def find_kind(name: str) -> Kind:
         raise WorkspaceError(unknown("stage kind", name, references))
     kind = load_object(reference)
     if not isinstance(kind, Kind):
-        raise WorkspaceError(f"{reference} is a {type(kind).__name__}; a stage kind must be a workers.kinds.Kind")
+        raise WorkspaceError(
+            f"{reference} is a {type(kind).__name__}; a stage kind must be a workers.kinds.Kind"
+        )
     if ":" in name:
         return Kind(kind.name, kind.version, kind.recipe, kind.runner, kind.roles, reference=name)
     return kind
@@ -95,8 +97,10 @@ def unknown(what: str, name: str, known: Any) -> str:
     names = sorted(str(item) for item in known)
     near = difflib.get_close_matches(str(name), names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"unknown {what} {name!r}{hint} Allowed: {', '.join(names)}" if near else (
-        f"unknown {what} {name!r}; allowed: {', '.join(names)}"
+    return (
+        f"unknown {what} {name!r}{hint} Allowed: {', '.join(names)}"
+        if near
+        else (f"unknown {what} {name!r}; allowed: {', '.join(names)}")
     )
 
 

@@ -27,7 +27,14 @@ class ChildProcess:
         self._startup_seconds = 0.0
         self._log = log
         log.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "workers.child", str(workspace.root), str(commands_read), str(events_write)]
+        command = [
+            sys.executable,
+            "-m",
+            "workers.child",
+            str(workspace.root),
+            str(commands_read),
+            str(events_write),
+        ]
         with open(log, "ab") as stream:
             self._process = subprocess.Popen(
                 [*command, *runners],
@@ -85,7 +92,10 @@ class ChildProcess:
         code = self._process.wait()
         if code in (-signal.SIGKILL, 137):
             if _out_of_memory_kills() > self._out_of_memory_kills:
-                return {"ending": "host_out_of_memory", "message": "the kernel killed the worker: out of memory"}
+                return {
+                    "ending": "host_out_of_memory",
+                    "message": "the kernel killed the worker: out of memory",
+                }
             return {"ending": "lost", "message": f"{CHILD_KILLED} (signal 9), by whom is not known"}
         if code in (-signal.SIGTERM, 143):
             return {"ending": "preempted", "message": "the worker process was terminated"}

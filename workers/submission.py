@@ -73,7 +73,8 @@ class Submission:
         )
         content["executions"] = tuple(Execution.model_validate(item) for item in content["executions"])
         content["bundles"] = tuple(
-            SubmittedBundle(bundle["name"], bundle["shape"], tuple(bundle["stages"])) for bundle in content["bundles"]
+            SubmittedBundle(bundle["name"], bundle["shape"], tuple(bundle["stages"]))
+            for bundle in content["bundles"]
         )
         return cls(**content)
 
@@ -82,5 +83,9 @@ def later_submissions(workspace: Workspace, own: Submission) -> list[Submission]
     """The submissions to the same backend and of the same code that were made after `own`, oldest first."""
     names = sorted(path.stem for path in workspace.submissions.glob("*.json") if path.stem != own.id)
     found = [Submission.read(workspace, name) for name in names]
-    later = [one for one in found if (one.backend, one.code) == (own.backend, own.code) and one.created > own.created]
+    later = [
+        one
+        for one in found
+        if (one.backend, one.code) == (own.backend, own.code) and one.created > own.created
+    ]
     return sorted(later, key=lambda one: one.created)

@@ -52,7 +52,9 @@ class Supervisor:
 
     def __post_init__(self) -> None:
         self.claimant = Claimant(self.workspace, self.name, self.submission.backend, self.job)
-        self.agenda = Agenda(self.workspace, self.submission, self.bundle, self.submission.code, Index(self.workspace))
+        self.agenda = Agenda(
+            self.workspace, self.submission, self.bundle, self.submission.code, Index(self.workspace)
+        )
 
     def run(self) -> None:
         """Work until nothing is left that this bundle could do, or until told to stop."""
@@ -211,7 +213,10 @@ class Supervisor:
         return self.child
 
     def _start_child(self) -> None:
-        kinds = {self.submission.stages[number].stage: None for number in self.submission.bundles[self.bundle].stages}
+        kinds = {
+            self.submission.stages[number].stage: None
+            for number in self.submission.bundles[self.bundle].stages
+        }
         runners = {Stage.read(self.workspace, identity).kind.runner for identity in list(kinds)[:50]}
         log = self.workspace.logs / f"{self.name}.log"
         self.child = ChildProcess(self.workspace, log, sorted(runners))

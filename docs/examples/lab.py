@@ -32,7 +32,9 @@ def answer_length(benchmark: Benchmark, candidate: Candidate) -> Measurement:
     prompts = candidate.encode([f"USER: question {number} ? ASSISTANT:" for number in range(10)])
     lengths = [len(completion.tokens) for completion in candidate.complete(prompts, benchmark.new_tokens)]
     mean = sum(lengths) / len(lengths)
-    return Measurement([metric("answer_length", mean, metric="tokens", n=len(lengths), unit="tokens", primary=True)])
+    return Measurement(
+        [metric("answer_length", mean, metric="tokens", n=len(lengths), unit="tokens", primary=True)]
+    )
 
 
 class PruneRecipe(Recipe):
@@ -48,7 +50,10 @@ def prune(recipe: PruneRecipe, context: StageContext) -> StageResult:
     assert parent is not None
     source, target = parent.output / "adapter", context.output / "adapter"
     target.mkdir(parents=True)
-    tensors = {name: _pruned(tensor, recipe.share) for name, tensor in load_file(source / "adapter_model.safetensors").items()}
+    tensors = {
+        name: _pruned(tensor, recipe.share)
+        for name, tensor in load_file(source / "adapter_model.safetensors").items()
+    }
     save_file(tensors, target / "adapter_model.safetensors", metadata={"format": "pt"})
     (target / "adapter_config.json").write_text((source / "adapter_config.json").read_text())
     zeros = sum(int((tensor == 0).sum()) for tensor in tensors.values())

@@ -14,12 +14,16 @@ def register(app: typer.Typer) -> None:
     """Add this module's verbs to the command line."""
     app.command("verify", help="Check every marker, checksum and index; rebuild what can be rebuilt.")(verify)
     app.command("gc", help="Show what nothing needs any more, with sizes, and remove it when told to.")(gc)
-    app.command("compact", help="Fold everything committed into a new generation of the Parquet store.")(compact)
+    app.command("compact", help="Fold everything committed into a new generation of the Parquet store.")(
+        compact
+    )
 
 
 def verify(
     workspace: options.Root = options.DEFAULT_ROOT,
-    repair: Annotated[bool, typer.Option("--repair", help="Set damaged files aside and mend the indexes.")] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Set damaged files aside and mend the indexes.")
+    ] = False,
 ) -> None:
     """Check the workspace; exit code 1 when something is wrong and was not repaired."""
     from orchestrator.verify import verify as verify_workspace

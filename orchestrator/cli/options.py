@@ -10,13 +10,18 @@ from results.layout import Workspace
 
 Grid = Annotated[Path, typer.Argument(help="A grid file, such as grids/alignment.yaml.")]
 Root = Annotated[
-    Path, typer.Option("--workspace", "-w", envvar="YATES_WORKSPACE", help="The directory that holds the run.")
+    Path,
+    typer.Option("--workspace", "-w", envvar="YATES_WORKSPACE", help="The directory that holds the run."),
 ]
 Scale = Annotated[str | None, typer.Option(help="A scale of the grid: tiny, small, paper.")]
 Preset = Annotated[str | None, typer.Option(help="A preset of the grid: corrected, as-published.")]
 Cells = Annotated[str | None, typer.Option(help="A set of cells of the grid: full, published.")]
-Where = Annotated[str | None, typer.Option(help="Select experiments: 'method == \"dpo\" and seed in (0, 1)'.")]
-Set = Annotated[list[str] | None, typer.Option("--set", help="Override a key: recipes.dpo.beta=0.2. Repeatable.")]
+Where = Annotated[
+    str | None, typer.Option(help="Select experiments: 'method == \"dpo\" and seed in (0, 1)'.")
+]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", help="Override a key: recipes.dpo.beta=0.2. Repeatable.")
+]
 HubMap = Annotated[
     Path | None,
     typer.Option("--hub-map", envvar="YATES_HUB_MAP", help="A YAML file that maps hub ids to local paths."),
@@ -34,7 +39,9 @@ def open_workspace(root: Path) -> Workspace:
         WorkspaceError: there is none.
     """
     if not root.is_dir():
-        raise WorkspaceError(f"{root}: there is no workspace here; name one with --workspace or YATES_WORKSPACE")
+        raise WorkspaceError(
+            f"{root}: there is no workspace here; name one with --workspace or YATES_WORKSPACE"
+        )
     return Workspace(root)
 
 

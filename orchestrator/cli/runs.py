@@ -23,9 +23,13 @@ def register(app: typer.Typer) -> None:
     app.command("run", help="Plan a grid, run it on this machine, wait, and print the summary.")(run)
     app.command("submit", help="Hand a whole grid to a backend and return at once.")(submit)
     app.command("status", help="How far everything is, what is held, and why.")(status)
-    app.command("resume", help="Take up exactly what is unfinished, from its newest complete checkpoint.")(resume)
+    app.command("resume", help="Take up exactly what is unfinished, from its newest complete checkpoint.")(
+        resume
+    )
     app.command("cancel", help="Stop the selected experiments; what others need goes on.")(cancel)
-    app.command("why", help="One sentence: what an experiment waits for or died of, and what would mend it.")(why)
+    app.command("why", help="One sentence: what an experiment waits for or died of, and what would mend it.")(
+        why
+    )
     app.command("logs", help="What the workers of an experiment printed.")(logs)
 
 
@@ -57,14 +61,18 @@ def submit(
 ) -> None:
     """Hand the grid to a backend."""
     place, experiments = _submit(grid, workspace, scale, preset, cells, where, set_, hub_map, on)
-    typer.echo(f"{len(experiments)} experiments are in {place.root}; `yates status -w {place.root}` follows them")
+    typer.echo(
+        f"{len(experiments)} experiments are in {place.root}; `yates status -w {place.root}` follows them"
+    )
 
 
 def status(
     workspace: options.Root = options.DEFAULT_ROOT,
     where: options.Where = None,
     as_json: options.Json = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Keep the display up to date; Ctrl-C leaves the run alone.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Keep the display up to date; Ctrl-C leaves the run alone.")
+    ] = False,
 ) -> None:
     """Print or follow the state of the workspace."""
     from orchestrator.summary import print_status, status_summary
@@ -105,7 +113,9 @@ def cancel(workspace: options.Root = options.DEFAULT_ROOT, where: options.Where 
     view = _view(options.open_workspace(workspace))
     experiments = _selected(view, where)
     stages = cancel_experiments(view, experiments)
-    typer.echo(f"{len(stages)} stages of {len(experiments)} experiments are cancelled; `yates resume` lifts that")
+    typer.echo(
+        f"{len(stages)} stages of {len(experiments)} experiments are cancelled; `yates resume` lifts that"
+    )
 
 
 def why(experiment: str, workspace: options.Root = options.DEFAULT_ROOT) -> None:
