@@ -36,6 +36,7 @@ def plan_summary(plan: "Plan") -> dict[str, Any]:
         "stages": len(plan.stages),
         "kinds": dict(sorted(kinds.items())),
         "shapes": dict(sorted(shapes.items())),
+        "unresolved": list(plan.unresolved),
     }
 
 
@@ -57,6 +58,12 @@ def print_plan(summary: dict[str, Any]) -> None:
         )
     console.print(kinds)
     console.print(shapes)
+    if summary["unresolved"]:
+        console.print(
+            f"not on this machine, so their content is in no id yet: {', '.join(summary['unresolved'])}; "
+            "map them with --hub-map, or download them to the Hugging Face cache",
+            highlight=False,
+        )
 
 
 def status_summary(view: View, experiments: list[Experiment]) -> dict[str, Any]:
