@@ -120,7 +120,7 @@ def test_an_experiment_alone_equals_itself_late_in_a_warm_worker(finished: Path,
         chosen = members[members["stages"].map(lambda stages: any(one in stages for one in late))]
         name = chosen[(chosen["method"] == method) & (chosen["variant"] == "single")].iloc[-1]
         where = " and ".join(
-            f"{factor} == {name[factor]!r}"
+            f"{factor} == {getattr(name[factor], 'item', lambda value=name[factor]: value)()!r}"
             for factor in ("model", "dataset", "preference", "method", "adapter", "variant", "seed")
         )
         runs = tmp_path / method

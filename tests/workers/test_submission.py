@@ -1,6 +1,5 @@
 """Submissions: written before a scheduler is called, and read back the same by whoever runs them."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,7 +93,7 @@ def test_submissions_to_another_backend_or_of_other_code_are_not_adopted(
     workspace = Workspace(tmp_path)
     own = submission("own", 1.0)
     own.write(workspace)
-    replace(submission("other", 2.0, **other)).write(workspace)
+    submission("other", 2.0, **other).write(workspace)
     assert later_submissions(workspace, own) == []
 
 
