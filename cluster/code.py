@@ -59,7 +59,12 @@ def code_environment(workspace: Workspace, identity: str) -> dict[str, str]:
     """The environment in which a job runs the frozen code; a user's own modules stay importable."""
     frozen = str((workspace.code / identity).resolve())
     paths = [frozen, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)), str(Path.cwd())]
-    return {"PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)), "YATES_CODE": identity}
+    # Without a safe path, `python -m` would put the current directory before the frozen code.
+    return {
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
+        "PYTHONSAFEPATH": "1",
+        "YATES_CODE": identity,
+    }
 
 
 def _put_in_place(temporary: Path, target: Path) -> None:

@@ -4,13 +4,16 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
+
+import psutil
 
 from cluster.code import code_environment
 from results.files import WorkspaceError, read_json
 from results.layout import Workspace
 from workers.processes import ProcessIdentity
-from workers.submission import Submission
+from workers.submission import Submission, register_supervisor
 
 
 def _usable_cores() -> int:
@@ -29,12 +32,14 @@ class LocalBackend:
         return self.cores
 
     def start(self, workspace: Workspace, submission: Submission) -> int:
-        """Start as many supervisors as there are free slots. Those that live already count.
+        """Start as many supervisors as there are free slots, at least one for each shape. Those that live count.
 
-        A bundle without a supervisor is not lost: the others take its stages when their own are done.
+        A bundle without a supervisor is not lost: the others of its shape take its stages when their own are done.
         """
         free = max(0, self.slots() - len(self.live(workspace)))
-        chosen = range(min(free, len(submission.bundles)))
+        firsts = {bundle.shape: number for number, bundle in reversed(list(enumerate(submission.bundles)))}
+        others = [number for number in range(len(submission.bundles)) if number not in firsts.values()]
+        chosen = [*firsts.values(), *others][: max(free, len(firsts))] if free else []
         for bundle in chosen:
             self._start_one(workspace, submission, bundle)
         return len(chosen)
@@ -71,7 +76,7 @@ class LocalBackend:
         command = [sys.executable, "-m", "workers.supervisor", "--workspace", str(workspace.root.resolve())]
         command += ["--submission", submission.id, "--bundle", str(bundle), "--name", name]
         with open(workspace.logs / f"{name}.log", "ab") as log:
-            subprocess.Popen(
+            process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -79,3 +84,7 @@ class LocalBackend:
                 start_new_session=True,
                 env={**os.environ, **code_environment(workspace, submission.code)},
             )
+        # Registered by its parent at once, so that it takes a slot before it has imported anything.
+        with suppress(psutil.NoSuchProcess):
+            identity = ProcessIdentity.of(process.pid)
+            register_supervisor(workspace, submission, bundle, name, identity)

@@ -24,7 +24,11 @@ def cancel(view: View, experiments: Iterable[Experiment]) -> list[str]:
 
 
 def _unfinished(view: View, experiment: Experiment) -> bool:
-    return view.survey.experiments[experiment.id] not in ("done", "diverged")
+    """Whether the experiment still wants its stages: it has no result yet and was not cancelled before."""
+    if view.survey.experiments[experiment.id] in ("done", "diverged"):
+        return False
+    own = [stage for stage in experiment.stages.values() if stage not in view.index.done]
+    return not all(view.workspace.tombstone(stage).exists() for stage in own)
 
 
 def _needed(view: View, experiments: Iterable[Experiment]) -> set[str]:

@@ -44,8 +44,8 @@ def dispatch(workspace: Workspace, backend: Backend, work: Work) -> Submission |
     if not work.items:
         return None
     submission = make_submission(backend, work, freeze_code(workspace))
-    submission.write(workspace)
     lift_tombstones(workspace, (item.stage for item in work.items))
+    submission.write(workspace)
     backend.start(workspace, submission)
     return submission
 

@@ -1,7 +1,9 @@
 """Garbage: what no plan of a workspace needs any more, found first and removed only when told to."""
 
+import secrets
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 from orchestrator.view import View
 from results.files import read_json_or_none
 from results.journal import Journal
+from results.plans import read_plans
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ def find_garbage(view: View) -> list[Garbage]:
     found: list[Garbage] = []
     for directory in sorted(view.workspace.stages.glob("??/*")):
         stage = directory.name
-        if view.survey.stages.get(stage) == "running":
+        if stage in view.index.open and view.survey.stages.get(stage, "running") == "running":
             continue
         if stage not in planned:
             found.append(Garbage(directory, "no plan needs this stage", _size(directory), stage))
@@ -40,10 +43,17 @@ def find_garbage(view: View) -> list[Garbage]:
 
 
 def remove(view: View, garbage: list[Garbage]) -> None:
-    """Remove what `find_garbage` found; a stage that goes is struck from the index first."""
-    journal = Journal(view.workspace, "garbage-collection")
+    """Remove what `find_garbage` found, unless a plan has come to need it since.
+
+    The commit goes first, then the index, then the files: killed in between, nothing counts as done that is not there.
+    """
+    journal = Journal(view.workspace, f"garbage-collection-{secrets.token_hex(4)}")
+    planned = {row.stage for plan in read_plans(view.workspace) for row in plan.stages}
     for item in garbage:
+        if item.stage in planned:
+            continue
         if item.stage is not None and item.stage in view.index.done:
+            view.workspace.done_file(item.stage).unlink(missing_ok=True)
             journal.forgotten(item.stage, view.index.done[item.stage])
         shutil.rmtree(item.path, ignore_errors=True)
 
@@ -61,4 +71,8 @@ def _spent(directory: Path) -> Iterator[Garbage]:
 
 
 def _size(directory: Path) -> int:
-    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+    total = 0
+    for path in directory.rglob("*"):
+        with suppress(FileNotFoundError):
+            total += path.stat().st_size if path.is_file() else 0
+    return total

@@ -54,7 +54,7 @@ class Hub:
             found = path.parent / Path(target).expanduser()
             if not found.exists():
                 problems.add(place, f"{name!r} is mapped to {target!r}, which does not exist")
-            paths[name] = str(found)
+            paths[name] = str(found.resolve())
         problems.raise_found()
         return cls(paths)
 

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -61,7 +62,7 @@ class Driver:
         statuses = self._view.survey.experiments
         if not any(statuses[identity] in ("pending", "running") for identity in self._ids):
             return not self._busy()
-        self._quiet = 0 if self._view.live_supervisors() else self._quiet + 1
+        self._quiet = 0 if self._alive() else self._quiet + 1
         if self._quiet < 4:
             return False
         return not self._restart()
@@ -69,7 +70,11 @@ class Driver:
     def _busy(self) -> bool:
         """Whether supervisors still finish (compaction, the end of a failed attempt), for a short while."""
         self._quiet += 1
-        return self._quiet < 10 and bool(self._view.live_supervisors())
+        return self._quiet < 10 and self._alive()
+
+    def _alive(self) -> bool:
+        """Whether a supervisor of this machine is known to run."""
+        return bool(find_backend("local").live(self._view.workspace))
 
     def _restart(self) -> bool:
         """Submit the rest again, unless the last few tries brought nothing; tell whether it was."""
@@ -80,9 +85,8 @@ class Driver:
         self._done, self._quiet = done, 0
         chosen = [one for one in self._view.experiments.values() if one.id in self._chosen]
         work = remaining_work(self._view, chosen)
-        if self._restarts >= RESTARTS or not any(
-            item for item in work.items if not self._cancelled(item.stage)
-        ):
+        work = replace(work, items=[item for item in work.items if not self._cancelled(item.stage)])
+        if self._restarts >= RESTARTS:
             return False
         return dispatch(self._view.workspace, find_backend("local"), work) is not None
 

@@ -43,6 +43,11 @@ def _select(frame: "pandas.DataFrame", where: str) -> "pandas.DataFrame":
 
 def _average(frame: "pandas.DataFrame", by: list[str], metrics: list[str]) -> "pandas.DataFrame":
     numbers = metrics or [name for name in frame.select_dtypes("number").columns if _is_primary(name, by)]
+    for name in metrics:
+        if frame[name].dtype.kind not in "fiub" or name in by:
+            raise WorkspaceError(
+                f"{name!r} cannot be averaged by {', '.join(by)}: it is not a figure of its own"
+            )
     groups = frame.groupby(by, dropna=False, observed=True)
     averaged = groups[numbers].mean()
     averaged.insert(0, "n", groups.size())

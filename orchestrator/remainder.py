@@ -39,6 +39,10 @@ def _visit(
         return
     for parent in row.parents:
         _visit(view, plan, parent, executions, items)
+    parents = [plan.stages[parent].stage for parent in row.parents]
+    if any(parent in items and items[parent] is None for parent in parents):
+        items[row.stage] = None
+        return
     items[row.stage] = _item(plan, row, executions.get(row.stage, Execution()))
 
 

@@ -1,6 +1,7 @@
 """Submitting a plan: its record and stages are written, what is unfinished goes to a backend."""
 
 from cluster.backend import Backend
+from cluster.code import current_code
 from orchestrator.dispatch import Work, dispatch
 from orchestrator.plan import Plan
 from orchestrator.remainder import remainder
@@ -25,7 +26,7 @@ def submit_plan(
     try:
         _write_stages(workspace, plan)
         digest = write_plan(workspace, plan.record())
-        view = View(workspace)
+        view = View(workspace, current_code())
         executions = {stage.id: stage.execution for stage in plan.stages}
         ids = {one.id for one in plan.experiments}
         chosen = [one for one in view.experiments.values() if one.id in ids]

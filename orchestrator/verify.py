@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from results.files import WorkspaceError, read_json, read_json_or_none
+from results.files import WorkspaceError, read_json_or_none
 from results.journal import Index, Journal
 from results.layout import Workspace
 from results.records import Commit
@@ -31,6 +31,8 @@ def verify(workspace: Workspace, repair: bool = False) -> Report:
     computes it again, and the journals are brought in line with `done.json`, which is the truth.
     """
     report = Report()
+    index = Index(workspace)
+    index.refresh()  # before the walk: what is committed meanwhile is then no contradiction
     truth = {}
     for directory in _stage_directories(workspace):
         report.stages += 1
@@ -38,7 +40,9 @@ def verify(workspace: Workspace, repair: bool = False) -> Report:
         if commit is not None:
             truth[commit["stage"]] = commit
         _check_checkpoints(directory, report, repair)
-    _check_index(workspace, truth, report, repair)
+    _check_index(workspace, index, truth, report, repair)
+    for path in (*workspace.plans.glob("*.json"), *workspace.submissions.glob("*.json")):
+        _check_json(path, report, repair)
     return report
 
 
@@ -48,12 +52,10 @@ def _stage_directories(workspace: Workspace) -> Iterator[Path]:
 
 def _check_commit(workspace: Workspace, directory: Path, report: Report, repair: bool) -> Commit | None:
     path = directory / "done.json"
-    try:
-        _read_stage(directory)
-        commit: Commit | None = read_json_or_none(path)
-    except WorkspaceError as error:
-        _set_aside(Path(str(error).partition(":")[0]), str(error), report, repair)
+    _check_json(directory / "stage.json", report, repair)
+    if not _check_json(path, report, repair):
         return None
+    commit: Commit | None = read_json_or_none(path)
     if commit is None:
         return None
     report.commits += 1
@@ -64,30 +66,36 @@ def _check_commit(workspace: Workspace, directory: Path, report: Report, repair:
     return commit
 
 
-def _read_stage(directory: Path) -> None:
-    path = directory / "stage.json"
-    if path.exists():
-        read_json(path)
+def _check_json(path: Path, report: Report, repair: bool) -> bool:
+    """Whether `path` is absent or sound; a damaged file is reported, and set aside when repairing."""
+    try:
+        read_json_or_none(path)
+    except WorkspaceError as error:
+        _set_aside(path, str(error), report, repair)
+        return False
+    return True
 
 
 def _check_checkpoints(directory: Path, report: Report, repair: bool) -> None:
     for checkpoint in sorted(directory.glob("attempts/*/checkpoints/[0-9]*")):
         report.checkpoints += 1
         reason = verify_checkpoint(checkpoint)
-        if reason is not None:
+        if reason is not None and checkpoint.exists():  # a live worker may have pruned it
             _set_aside(checkpoint, f"{checkpoint}: {reason}", report, repair)
 
 
-def _check_index(workspace: Workspace, truth: dict[str, Commit], report: Report, repair: bool) -> None:
-    index = Index(workspace)
-    index.refresh()
+def _check_index(
+    workspace: Workspace, index: Index, truth: dict[str, Commit], report: Report, repair: bool
+) -> None:
     journal = Journal(workspace, f"verify-{secrets.token_hex(4)}")
     for stage in sorted(truth.keys() - index.done.keys()):
         report.problems.append(f"stage {stage}: committed, but in no journal")
         if repair:
-            journal.committed(stage, truth[stage]["attempt"])
+            journal.committed(stage, truth[stage]["attempt"], truth[stage]["outcome"])
             report.repaired.append(f"stage {stage}: journalled")
     for stage in sorted(index.done.keys() - truth.keys()):
+        if workspace.done_file(stage).exists():
+            continue
         report.problems.append(f"stage {stage}: in a journal, but without a sound done.json")
         if repair:
             journal.forgotten(stage, index.done[stage])
@@ -96,7 +104,10 @@ def _check_index(workspace: Workspace, truth: dict[str, Commit], report: Report,
 
 def _set_aside(path: Path, problem: str, report: Report, repair: bool) -> None:
     report.problems.append(problem)
-    if repair and path.exists():
+    if repair:
         aside = path.with_name(f"damaged-{path.name}-{secrets.token_hex(4)}")
-        path.rename(aside)
+        try:
+            path.rename(aside)
+        except FileNotFoundError:
+            return
         report.repaired.append(f"{path} set aside as {aside.name}")

@@ -58,12 +58,13 @@ class View:
         """Read the journals on and derive every state anew."""
         self.index.refresh()
         self._note_unjournalled()
-        standing = self.index.all_standing()
+        done = self.index.done
+        standing = {
+            stage: records for stage, records in self.index.all_standing().items() if stage not in done
+        }
         self.held = held_kinds(standing, self.code)
         self.failed = {
-            stage
-            for stage, attempts in standing.items()
-            if stage not in self.index.done and verdict(attempts, self.code) == "failed"
+            stage for stage, attempts in standing.items() if verdict(attempts, self.code) == "failed"
         }
         held = (
             {row.stage for plan in self.plans for row in plan.stages if row.kind in self.held}

@@ -28,11 +28,14 @@ def explain(view: View, experiment: Experiment) -> str:
 
 
 def _deciding_stage(view: View, experiment: Experiment) -> StageRow:
-    """The first unfinished stage in the experiment's pipeline, the one that all others wait for."""
+    """The stage that makes the experiment's status what it is, else the first unfinished one."""
     plan = experiment.plan
-    for index in _closure(plan, experiment):
-        if view.survey.stages.get(plan.stages[index].stage) not in ("done", None):
-            return plan.stages[index]
+    status = view.survey.experiments[experiment.id]
+    unfinished = ("failed", "diverged", "running", "held", "blocked", "pending")
+    for wanted in (("failed", "diverged") if status == "blocked" else (status,), unfinished):
+        for index in _closure(plan, experiment):
+            if view.survey.stages.get(plan.stages[index].stage) in wanted:
+                return plan.stages[index]
     return plan.stages[max(experiment.row.stages.values())]
 
 
@@ -59,10 +62,7 @@ def _running(view: View, plan: PlanRecord, row: StageRow) -> str:
 
 
 def _failed(view: View, plan: PlanRecord, row: StageRow) -> str:
-    failed = [one for one in (row, *plan.stages) if one.stage in view.failed and one.stage == row.stage] or [
-        row
-    ]
-    records = view.index.standing(failed[0].stage)
+    records = view.index.standing(row.stage)
     if not records:
         return f"failed: {_label(row)}"
     last = records[-1]

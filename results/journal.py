@@ -169,7 +169,16 @@ class Index:
         if ending in {"done", "diverged"}:
             self._commit(stage, token, ending)
         else:
-            self.endings.setdefault(stage, []).append(record)
+            self._keep(self.endings.setdefault(stage, []), record)
+
+    def _keep(self, records: list[AttemptRecord], record: AttemptRecord) -> None:
+        """Keep one ending for each attempt: its own word goes before what an observer took it for."""
+        for place, known in enumerate(records):
+            if known["token"] == record["token"]:
+                if known["ending"] == "lost":
+                    records[place] = record
+                return
+        records.append(record)
 
     def _commit(self, stage: str, token: str, outcome: str | None) -> None:
         if (stage, token) in self._forgotten:
@@ -178,7 +187,7 @@ class Index:
         if before != token:  # taken back, by a line of a journal that is still to be read
             self._earlier.setdefault(stage, {})[before] = "diverged" if stage in self.diverged else "done"
         self.done[stage] = token
-        if outcome == "diverged":
+        if outcome == "diverged" or (before == token and stage in self.diverged):
             self.diverged.add(stage)
         else:
             self.diverged.discard(stage)

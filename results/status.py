@@ -121,7 +121,8 @@ def plan_states(plan: PlanRecord, facts: Facts) -> list[Status]:
         elif any(states[parent] in _STOPPING for parent in row.parents):
             states.append("blocked")
         else:
-            states.append("held" if stage in held else "pending")
+            waits = stage in held or any(states[parent] == "held" for parent in row.parents)
+            states.append("held" if waits else "pending")
     return states
 
 

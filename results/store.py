@@ -137,3 +137,14 @@ def _manifest(snapshot: Snapshot, tables: dict[str, TableFacts]) -> Manifest:
         "stages": tables["commits"]["rows"],
         "tables": tables,
     }
+
+
+def compact_fully(
+    workspace: Workspace, held: frozenset[str] = frozenset(), tries: int = 20
+) -> Generation | None:
+    """`compact` until everything committed before the call is in a generation, whoever published it."""
+    for _ in range(tries):
+        generation = compact(workspace, held)
+        if generation is not None:
+            return generation
+    return None

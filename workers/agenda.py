@@ -92,7 +92,9 @@ class Agenda:
             return
         self._refreshed = time.monotonic()
         self.index.refresh()
-        self._held = held_kinds(self.index.all_standing(), self.code)
+        standing = self.index.all_standing()
+        unfinished = {stage: records for stage, records in standing.items() if stage not in self.index.done}
+        self._held = held_kinds(unfinished, self.code)
         directory = self.workspace.tombstones
         self._cancelled = set(os.listdir(directory)) if directory.is_dir() else set()
         stages, done = self.submission.stages, self.index.done

@@ -7,6 +7,7 @@ run one stage, each would write to its own directory and one `done.json` would w
 
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ class Claimant:
         commit = read_commit(self.workspace, stage)
         if commit is None:
             return False
-        self.journal.committed(stage, commit["attempt"])
+        self.journal.committed(stage, commit["attempt"], commit["outcome"])
         return True
 
     def _newest_claim(self, stage: str) -> tuple[int, str | None]:
@@ -98,14 +99,20 @@ class Claimant:
     def _released(self, stage: str, token: str) -> bool:
         """Whether the attempt `token` no longer holds the stage: it ended, or its process is gone."""
         directory = self.workspace.attempt(stage, token)
-        record = read_json_or_none(directory / "attempt.json")
+        record = _read_record(directory)
         if record is not None and record["ending"] is not None:
             return True
-        if not self.observer.is_stale(directory, record):
+        if not self._is_own(record) and not self.observer.is_stale(directory, record):
             return False
         if record is not None:
             self.journal.ended(_lost(record, directory))
         return True
+
+    def _is_own(self, record: AttemptRecord | None) -> bool:
+        """Whether this claimant made the attempt: it runs one at a time, so that one is over, though unrecorded."""
+        if record is None or record["supervisor"] != self.name:
+            return False
+        return ProcessIdentity.from_record(record) == self.identity
 
     def _begin(self, stage: str, kind: str, token: str, number: int, execution: dict[str, Any]) -> "Attempt":
         record = AttemptRecord(
@@ -159,7 +166,8 @@ class Attempt:
     def beat(self) -> None:
         """Move the heartbeat on, with the step reached."""
         self._beats += 1
-        (self.directory / "heartbeat").write_bytes(json_bytes([self._beats, self.record["step"]]))
+        with suppress(OSError):  # a beat that is missed costs less than the attempt
+            (self.directory / "heartbeat").write_bytes(json_bytes([self._beats, self.record["step"]]))
 
     def end(self, ending: Ending, message: str | None = None, traceback: str | None = None) -> None:
         """Record how the attempt ended, in its own file and in the journal."""
@@ -172,13 +180,18 @@ class Attempt:
         """Publish `done.json`; tell whether this attempt won. A loser is recorded as superseded."""
         self._close(commit["outcome"])
         content = json_bytes({**commit, "record": self.record})
-        won = publish_once(self.workspace.done_file(self.record["stage"]), content)
+        path = self.workspace.done_file(self.record["stage"])
+        won = publish_once(path, content)
+        winner = None if won else read_commit(self.workspace, self.record["stage"])
+        if not won and winner is None:  # what stood there was damaged, and is set aside now
+            won = publish_once(path, content)
         if won:
             self.save()
             self.journal.ended(self.record)
         else:
             self.end("superseded", "another attempt committed first")
-            self.journal.committed(self.record["stage"], _winner(self.workspace, self.record["stage"]))
+            if winner is not None:
+                self.journal.committed(self.record["stage"], winner["attempt"], winner["outcome"])
         return won
 
     def _close(self, ending: Ending) -> None:
@@ -191,14 +204,19 @@ def read_commit(workspace: Workspace, stage: str) -> Commit | None:
     try:
         commit: Commit | None = read_json_or_none(path)
     except WorkspaceError:
-        path.rename(path.with_name(f"damaged-done-{secrets.token_hex(4)}.json"))
+        with suppress(FileNotFoundError):  # another process may have done so
+            path.rename(path.with_name(f"damaged-done-{secrets.token_hex(4)}.json"))
         return None
     return commit
 
 
-def _winner(workspace: Workspace, stage: str) -> str:
-    commit = read_commit(workspace, stage)
-    return commit["attempt"] if commit else ""
+def _read_record(directory: Path) -> AttemptRecord | None:
+    """`attempt.json`, or None when it is missing or damaged."""
+    try:
+        record: AttemptRecord | None = read_json_or_none(directory / "attempt.json")
+    except WorkspaceError:
+        return None
+    return record
 
 
 def _lost(record: AttemptRecord, directory: Path) -> AttemptRecord:

@@ -21,7 +21,7 @@ DAMAGED = "damaged-"
 
 
 def checkpoint_name(step: int) -> str:
-    """The directory name of a step; names sort as steps do."""
+    """The directory name of a step: at least six digits."""
     return f"{step:06d}"
 
 
@@ -80,7 +80,7 @@ def newest_checkpoint(workspace: Workspace, stage_id: str) -> Path | None:
 
 def newest_of(checkpoints: list[Path]) -> Path | None:
     """The one of the highest step that verifies; damaged ones above it are set aside."""
-    for checkpoint in sorted(checkpoints, key=lambda path: (path.name, str(path)), reverse=True):
+    for checkpoint in sorted(checkpoints, key=lambda path: (int(path.name), str(path)), reverse=True):
         if verify_checkpoint(checkpoint) is None:
             return checkpoint
         set_aside(checkpoint)
@@ -120,7 +120,9 @@ def _publish(private: Path, target: Path) -> None:
 
 
 def _steps(directory: Path) -> list[Path]:
-    return sorted(path for path in _directories(directory) if path.name.isdigit())
+    return sorted(
+        (path for path in _directories(directory) if path.name.isdigit()), key=lambda path: int(path.name)
+    )
 
 
 def _directories(parent: Path) -> list[Path]:

@@ -1,23 +1,26 @@
 """The warm child: one process that imports the heavy libraries once and runs stage after stage.
 
-It is started by a supervisor as `python -m workers.child COMMANDS EVENTS` with two inherited pipes. When the
+It is started by a supervisor as `python -m workers.child WORKSPACE COMMANDS EVENTS RUNNERS…`, where COMMANDS and
+EVENTS are two inherited pipes. When the
 supervisor is gone the command pipe closes, and the child ends at once: what it would still do has no owner.
 """
 
 import gc
 import os
 import queue
+import re
 import resource
 import signal
 import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from results.files import WorkspaceError
+from results.files import WorkspaceError, json_bytes
 from results.layout import Workspace
 from results.records import Ending
 from workers import messages
@@ -30,6 +33,9 @@ from workers.stage import Stage
 
 PROGRESS_SECONDS = 0.2
 WARM_UP = "workers.warmth:warm_up"
+
+
+FILESYSTEM_TROUBLE = re.compile(r"No space left|os error (28|122|5|116)\b|PytorchStreamWriter failed")
 
 
 class Child:
@@ -55,7 +61,7 @@ class Child:
         self.stopping = True
 
     def _run(self, command: messages.Message) -> None:
-        self.stopping = False
+        _forget_peak_memory()
         started = time.perf_counter()
         try:
             context = self._context(command)
@@ -63,7 +69,7 @@ class Child:
             digest = seal(context.output)
             self._finished(context, result, digest, time.perf_counter() - started)
         except StageStopped:
-            messages.send(self.events, {"event": "stopped"})
+            self._tell_end({"event": "stopped"})
         except BaseException as error:
             self._failed(error)
         finally:
@@ -101,26 +107,30 @@ class Child:
 
     def _finished(self, context: StageContext, result: StageResult, digest: str, seconds: float) -> None:
         known = sum(context.seconds.values())
-        messages.send(
-            self.events,
-            {
-                "event": "finished",
-                "metrics": result.metrics,
-                "outcome": result.outcome,
-                "message": result.message,
-                "output_digest": digest,
-                "seconds": {**context.seconds, "other": max(0.0, seconds - known)},
-                "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-            },
-        )
+        if result.outcome not in ("done", "diverged"):
+            raise ValueError(f"a runner's outcome is 'done' or 'diverged', not {result.outcome!r}")
+        message = {
+            "event": "finished",
+            "metrics": result.metrics,
+            "outcome": result.outcome,
+            "message": result.message,
+            "output_digest": digest,
+            "seconds": {**context.seconds, "other": max(0.0, seconds - known)},
+            "peak_memory_bytes": _peak_memory(),
+        }
+        json_bytes(message)  # refuses NaN here, where it is this stage's failure
+        self._tell_end(message)
 
     def _failed(self, error: BaseException) -> None:
         ending, message = classify(error)
         text = "".join(traceback.format_exception(error))
         print(text, file=sys.stderr, flush=True)
-        messages.send(
-            self.events, {"event": "failed", "ending": ending, "message": message, "traceback": text}
-        )
+        self._tell_end({"event": "failed", "ending": ending, "message": message, "traceback": text})
+
+    def _tell_end(self, message: messages.Message) -> None:
+        """The last word on a stage. A request to stop counts from here on for the next, also while that loads."""
+        self.stopping = False
+        messages.send(self.events, message)
 
 
 def _listen(commands: int, inbox: "queue.SimpleQueue[messages.Message]") -> None:
@@ -147,9 +157,25 @@ def classify(error: BaseException) -> tuple[Ending, str]:
             return "host_out_of_memory", line
         case OSError() if error.errno in (28, 122, 5, 116):
             return "transient", f"{line} (a full, failing or stale filesystem)"
+    if FILESYSTEM_TROUBLE.search(str(error)):  # libraries in Rust and C++ raise their own exceptions
+        return "transient", f"{line} (a full, failing or stale filesystem)"
     if type(error).__name__ == "OutOfMemoryError":
         return "gpu_out_of_memory", line
     return "bug", line
+
+
+def _forget_peak_memory() -> None:
+    """Have the kernel count this process's peak memory anew, where it can."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_memory() -> int:
+    """The most memory that the process has held since `_forget_peak_memory`, in bytes."""
+    with suppress(OSError, StopIteration, ValueError):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line.split()[1] for line in lines if line.startswith("VmHWM:"))) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def main() -> None:

@@ -85,9 +85,14 @@ def load_object(reference: str) -> Any:
     """
     module_name, _, attribute = reference.partition(":")
     try:
-        return getattr(importlib.import_module(module_name), attribute)
+        module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise WorkspaceError(f"{reference}: no module named {error.name!r} is installed") from None
+    except Exception as error:
+        failure = f"{type(error).__name__}: {error}"
+        raise WorkspaceError(f"{reference}: importing {module_name!r} failed ({failure})") from error
+    try:
+        return getattr(module, attribute)
     except AttributeError:
         raise WorkspaceError(f"{reference}: module {module_name!r} has no object {attribute!r}") from None
 

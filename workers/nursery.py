@@ -4,14 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from results.layout import Workspace
 from workers import messages
 from workers.failures import CHILD_KILLED
-
-READY_SECONDS = 600.0
 
 
 class ChildProcess:
@@ -58,12 +57,14 @@ class ChildProcess:
         try:
             messages.send(self._commands, command)
         except BrokenPipeError:
-            self._process.wait(READY_SECONDS)
+            self._process.kill()
+            self._process.wait()
 
     def receive(self, timeout: float) -> list[messages.Message]:
         """The child's messages; `ready` is kept here (it carries the fingerprint) and not returned."""
         if self._reader.closed:
-            self._process.wait(READY_SECONDS)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout)
             return []
         received = []
         for message in self._reader.receive(timeout):

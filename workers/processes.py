@@ -28,6 +28,15 @@ class ProcessIdentity:
         return cls(socket.gethostname(), _boot(), os.getpid(), psutil.Process().create_time())
 
     @classmethod
+    def of(cls, process: int) -> "ProcessIdentity":
+        """The identity of another live process of this machine.
+
+        Raises:
+            psutil.NoSuchProcess: it has ended.
+        """
+        return cls(socket.gethostname(), _boot(), process, psutil.Process(process).create_time())
+
+    @classmethod
     def from_record(cls, record: Any) -> "ProcessIdentity":
         """Read back what `as_record` gave (also from an attempt record)."""
         return cls(record["host"], record["boot"], record["process"], record["process_started"])
@@ -40,7 +49,11 @@ class ProcessIdentity:
 
     def lives(self) -> bool | None:
         """True or False when this machine can tell, None for a process of another machine or container."""
-        if (self.host, self.boot) != (socket.gethostname(), _boot()):
+        if self.host != socket.gethostname():
+            return None
+        if _booted_since(self.boot):
+            return False
+        if self.boot != _boot():
             return None
         try:
             process = psutil.Process(self.process)
@@ -48,6 +61,12 @@ class ProcessIdentity:
             return same and process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return False
+
+
+def _booted_since(boot: str) -> bool:
+    """Whether this machine has booted since it had the boot id in `boot`."""
+    theirs, ours = boot.partition("/")[0], _boot().partition("/")[0]
+    return bool(theirs and ours and theirs != ours)
 
 
 def _boot() -> str:

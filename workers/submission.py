@@ -3,11 +3,13 @@
 It is written before a scheduler is called, so a driver that dies in between leaves a trace to find its jobs by.
 """
 
+import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from results.files import json_bytes, read_json, write_atomic
+from results.files import WorkspaceError, json_bytes, read_json, write_atomic
 from results.layout import Workspace
+from workers.processes import ProcessIdentity
 from workers.recipe import Execution
 
 
@@ -79,13 +81,42 @@ class Submission:
         return cls(**content)
 
 
+def register_supervisor(
+    workspace: Workspace,
+    submission: Submission,
+    bundle: int,
+    name: str,
+    identity: ProcessIdentity,
+    job: str | None = None,
+) -> None:
+    """Note in `supervisors/<name>.json` that a supervisor has been started, and as which process."""
+    record = {
+        **identity.as_record(),
+        "name": name,
+        "submission": submission.id,
+        "bundle": bundle,
+        "backend": submission.backend,
+        "job": job,
+        "started": time.time(),
+    }
+    write_atomic(workspace.supervisors / f"{name}.json", json_bytes(record))
+
+
 def later_submissions(workspace: Workspace, own: Submission) -> list[Submission]:
     """The submissions to the same backend and of the same code that were made after `own`, oldest first."""
     names = sorted(path.stem for path in workspace.submissions.glob("*.json") if path.stem != own.id)
-    found = [Submission.read(workspace, name) for name in names]
+    found = [submission for name in names if (submission := _read_or_none(workspace, name)) is not None]
     later = [
         one
         for one in found
         if (one.backend, one.code) == (own.backend, own.code) and one.created > own.created
     ]
     return sorted(later, key=lambda one: one.created)
+
+
+def _read_or_none(workspace: Workspace, name: str) -> Submission | None:
+    """A submission, or None for one that is damaged or was written by a later version."""
+    try:
+        return Submission.read(workspace, name)
+    except (WorkspaceError, OSError, ValueError, TypeError, KeyError):
+        return None

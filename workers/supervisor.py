@@ -10,30 +10,33 @@ import argparse
 import os
 import signal
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
-from results.files import json_bytes, write_atomic
+from results.files import WorkspaceError
 from results.journal import Index
 from results.layout import Workspace
 from results.records import Commit, Ending
 from workers.agenda import Agenda
-from workers.attempts import HEARTBEAT_SECONDS, Attempt, Claimant
+from workers.attempts import HEARTBEAT_SECONDS, Attempt, Claimant, read_commit
 from workers.checkpoints import newest_checkpoint
 from workers.failures import next_micro_batch
 from workers.nursery import ChildProcess
 from workers.recipe import Execution
 from workers.stage import Stage
-from workers.submission import Submission, later_submissions
+from workers.submission import Submission, later_submissions, register_supervisor
 
 POLL_SECONDS = 0.1
 WAIT_SECONDS = 0.2
 GRACE_SECONDS = 60.0
 CHILD_STAGES = 400
+TROUBLES = 60
 
 StopReason = Literal["preempted", "timeout"]
+UNREADABLE = (WorkspaceError, OSError, ImportError, SyntaxError, ValueError, KeyError, TypeError)
 
 
 @dataclass
@@ -49,6 +52,7 @@ class Supervisor:
     deadline: float | None = None
     stop: StopReason | None = None
     child: ChildProcess | None = None
+    _troubles: int = 0
 
     def __post_init__(self) -> None:
         self.claimant = Claimant(self.workspace, self.name, self.submission.backend, self.job)
@@ -75,7 +79,7 @@ class Supervisor:
         while self.stop is None:
             number = self.agenda.next()
             if number is not None:
-                if self._take(number):
+                if self._take_or_wait(number):
                     idle_since = time.monotonic()
             elif time.monotonic() - idle_since > self.linger or not self.agenda.unfinished():
                 return
@@ -98,10 +102,27 @@ class Supervisor:
                 return True
         return False
 
+    def _take_or_wait(self, number: int) -> bool:
+        """`_take`, but a filesystem that refuses for a moment does not end the supervisor."""
+        try:
+            taken = self._take(number)
+        except OSError:
+            self._troubles += 1
+            if self._troubles >= TROUBLES:
+                raise
+            time.sleep(1.0)
+            return False
+        self._troubles = 0
+        return taken
+
     def _take(self, number: int) -> bool:
         """Try to claim a stage and run it; tell whether it was claimed."""
-        submitted = self.submission.stages[number]
-        stage = Stage.read(self.workspace, submitted.stage)
+        if not self._parents_stand(number):
+            return False
+        try:
+            stage = Stage.read(self.workspace, self.submission.stages[number].stage)
+        except UNREADABLE as error:
+            return self._refuse(number, error)
         execution = self._execution(number, stage)
         attempt = self.claimant.claim(stage.id, stage.kind.name, execution.model_dump(mode="json"))
         if attempt is None:
@@ -114,6 +135,28 @@ class Supervisor:
         self.agenda.refresh(now=True)
         return attempt is not None
 
+    def _parents_stand(self, number: int) -> bool:
+        """Whether every parent's commit is sound; one that is not is struck from the index, to be computed again."""
+        index, stages = self.agenda.index, self.submission.stages
+        for parent in (stages[place].stage for place in stages[number].parents):
+            if read_commit(self.workspace, parent) is None:
+                self.claimant.journal.forgotten(parent, index.done.get(parent, ""))
+                self.agenda.refresh(now=True)
+                return False
+        return True
+
+    def _refuse(self, number: int, error: Exception) -> bool:
+        """Record that a stage cannot even be read, so that the others go on."""
+        submitted = self.submission.stages[number]
+        attempt = self.claimant.claim(submitted.stage, submitted.kind, {})
+        if attempt is None:
+            self.agenda.skip(number)
+        else:
+            attempt.record["fingerprint"] = {"code": self.submission.code}
+            attempt.end("bad_input", f"its stage.json cannot be used ({error}); submit the grid again")
+        self.agenda.refresh(now=True)
+        return False
+
     def _execution(self, number: int, stage: Stage) -> Execution:
         planned = self.submission.executions[self.submission.stages[number].execution]
         training = getattr(stage.recipe, "training", None)
@@ -125,6 +168,7 @@ class Supervisor:
         """Run one attempt from its start to its recorded end."""
         child = self._ready_child(stage)
         checkpoint = newest_checkpoint(self.workspace, stage.id)
+        child.fingerprint.setdefault("code", self.submission.code)
         attempt.record["fingerprint"] = child.fingerprint
         attempt.record["resumed_from"] = None if checkpoint is None else int(checkpoint.name)
         child.run(
@@ -217,7 +261,10 @@ class Supervisor:
             self.submission.stages[number].stage: None
             for number in self.submission.bundles[self.bundle].stages
         }
-        runners = {Stage.read(self.workspace, identity).kind.runner for identity in list(kinds)[:50]}
+        runners = set()
+        for identity in list(kinds)[:50]:
+            with suppress(*UNREADABLE):
+                runners.add(Stage.read(self.workspace, identity).kind.runner)
         log = self.workspace.logs / f"{self.name}.log"
         self.child = ChildProcess(self.workspace, log, sorted(runners))
 
@@ -229,16 +276,8 @@ class Supervisor:
         self.stop = self.stop or "preempted"
 
     def _register(self) -> None:
-        record = {
-            **self.claimant.identity.as_record(),
-            "name": self.name,
-            "submission": self.submission.id,
-            "bundle": self.bundle,
-            "backend": self.submission.backend,
-            "job": self.job,
-            "started": time.time(),
-        }
-        write_atomic(self.workspace.supervisors / f"{self.name}.json", json_bytes(record))
+        identity = self.claimant.identity
+        register_supervisor(self.workspace, self.submission, self.bundle, self.name, identity, self.job)
 
 
 class Watch:
@@ -296,9 +335,9 @@ def main() -> None:
     submission = Submission.read(workspace, arguments.submission)
     job = os.environ.get("SLURM_JOB_ID")
     Supervisor(workspace, submission, arguments.bundle, arguments.name, job, arguments.linger).run()
-    from results.store import compact
+    from results.store import compact_fully
 
-    compact(workspace)
+    compact_fully(workspace)
 
 
 if __name__ == "__main__":

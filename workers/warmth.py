@@ -3,6 +3,7 @@
 import os
 import platform
 import sys
+import traceback
 import warnings
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -21,7 +22,10 @@ def warm_up(runners: list[str]) -> dict[str, Any]:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.filterwarnings("ignore", category=FutureWarning)
     for runner in runners:
-        import_module(runner.partition(":")[0])
+        try:
+            import_module(runner.partition(":")[0])
+        except Exception:  # the stage that needs the module says so itself; the others go on
+            traceback.print_exc()
     return fingerprint()
 
 

@@ -64,6 +64,6 @@ def gc(
 
 def compact(workspace: options.Root = options.DEFAULT_ROOT) -> None:
     """Publish a new generation of the store."""
-    from results.store import compact as compact_store
+    from results.store import compact_fully
 
-    compact_store(options.open_workspace(workspace))
+    compact_fully(options.open_workspace(workspace))

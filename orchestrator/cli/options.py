@@ -55,7 +55,7 @@ def make_workspace(root: Path) -> Workspace:
     try:
         root.mkdir(parents=True, exist_ok=True)
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)
     except OSError as error:
         raise WorkspaceError(f"{root}: the workspace cannot be written ({error.strerror})") from None
     return Workspace(root)

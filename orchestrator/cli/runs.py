@@ -187,12 +187,12 @@ def _wait_and_exit(workspace: Workspace, experiments: list[str]) -> None:
     """Follow the run to its end, fold it into the store, print the summary, and exit with its code."""
     from orchestrator.progress import follow
     from orchestrator.summary import print_outcome
-    from results.store import compact
+    from results.store import compact_fully
 
     view = _view(workspace)
     interrupted = follow(view, experiments, until_idle=True)
     if interrupted:
         typer.echo("stopped; every worker saves a checkpoint and ends. `yates resume` goes on from there")
         sys.exit(130)
-    compact(workspace)
+    compact_fully(workspace)
     sys.exit(print_outcome(view, experiments))

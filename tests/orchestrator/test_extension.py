@@ -26,3 +26,12 @@ def test_the_page_shows_the_code_of_the_example() -> None:
     page, code = (ROOT / "docs" / "extending.md").read_text(), (EXAMPLES / "lab.py").read_text()
     blocks = page.split("```python\n")[1].split("```")[0].strip().split("\n\n")
     assert all(block.strip() in code for block in blocks)
+
+
+def test_the_tutorial_grid_of_the_docs_runs(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "grids.md").read_text().split("```yaml\n")[1].split("```")[0]
+    (tmp_path / "tutorial.yaml").write_text(text)
+    done = subprocess.run(command("run", "tutorial.yaml"), cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    frame = results.load(tmp_path / "runs")
+    assert len(frame) == 4 and frame["perplexity"].nunique() == 4

@@ -38,7 +38,7 @@ def status(**facts):
         ({"failed": "dpo", "open": "dpo"}, "running"),
         ({"failed": "dpo", "done": "dpo eval"}, "done"),
         ({"held": "dpo"}, "held"),
-        ({"held": "sft"}, "pending"),
+        ({"held": "sft"}, "held"),
         ({"failed": "sft", "held": "dpo"}, "blocked"),
     ],
 )

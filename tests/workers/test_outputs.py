@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workers.outputs import digest_of, file_digest, output_files, seal
@@ -25,6 +25,7 @@ def plant(root: Path, tree: dict[str, bytes]) -> Path:
     return root
 
 
+@settings(max_examples=40, deadline=None)
 @given(TREES, TREES)
 def test_two_outputs_have_one_digest_exactly_when_they_are_equal(
     tmp_path_factory: pytest.TempPathFactory, left: dict[str, bytes], right: dict[str, bytes]
@@ -34,6 +35,7 @@ def test_two_outputs_have_one_digest_exactly_when_they_are_equal(
     assert (digests[0] == digests[1]) == (left == right)
 
 
+@settings(max_examples=40, deadline=None)
 @given(TREES)
 def test_verifying_gives_what_sealing_gave(
     tmp_path_factory: pytest.TempPathFactory, tree: dict[str, bytes]
@@ -86,6 +88,7 @@ def test_a_seal_waits_for_the_disk_and_a_verification_does_not(
     assert set(synced) == {path.stat().st_ino for path in (root, root / "a", root / "b" / "c")}
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.binary(max_size=5000))
 def test_the_digest_of_a_file_is_sha256(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.mktemp("file") / "file"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from results.files import WorkspaceError
@@ -52,6 +52,7 @@ def submission(identity: str, created: float, **others: str) -> Submission:
     return Submission(id=identity, created=created, stages=(), executions=(), bundles=(), **fields)
 
 
+@settings(max_examples=50, deadline=None)
 @given(SUBMISSIONS)
 def test_a_submission_reads_back_as_it_was_written(
     tmp_path_factory: pytest.TempPathFactory, written: Submission
