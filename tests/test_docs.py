@@ -26,7 +26,9 @@ PAGES = sorted((ROOT / "docs").glob("*.md"))
 DOCUMENTS = [README, *PAGES]
 GRIDS = [*sorted((ROOT / "grids").glob("*.yaml")), *sorted((ROOT / "docs" / "examples").glob("*.yaml"))]
 SOURCES = [
-    path for folder in ("orchestrator", "cluster", "workers", "results") for path in (ROOT / folder).rglob("*.py")
+    path
+    for folder in ("orchestrator", "cluster", "workers", "results")
+    for path in (ROOT / folder).rglob("*.py")
 ]
 VERBS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five"}
@@ -117,7 +119,9 @@ def test_every_verb_that_a_message_of_the_code_names_exists(request) -> None:
         for verb in re.findall(r"`yates ([a-z]+)", path.read_text()):
             named.setdefault(verb, set()).add(name(path))
     if "fetch" not in VERBS:
-        request.applymarker(pytest.mark.xfail(strict=True, reason="messages name `yates fetch`, which is not there"))
+        request.applymarker(
+            pytest.mark.xfail(strict=True, reason="messages name `yates fetch`, which is not there")
+        )
     assert {verb: paths for verb, paths in named.items() if verb not in VERBS} == {}
 
 
@@ -126,7 +130,9 @@ def test_the_table_of_commands_has_every_verb_that_a_user_starts_with() -> None:
     assert {"plan", "run", "submit", "status", "resume", "cancel", "why", "verify", "gc", "results"} <= listed
 
 
-@pytest.mark.parametrize("block", [block for block in blocks(ROOT / "docs" / "grids.md", "yaml") if "study:" in block])
+@pytest.mark.parametrize(
+    "block", [block for block in blocks(ROOT / "docs" / "grids.md", "yaml") if "study:" in block]
+)
 def test_a_whole_grid_in_the_documentation_plans(block: str, tmp_path) -> None:
     path = tmp_path / "tutorial.yaml"
     path.write_text(block)
@@ -134,7 +140,10 @@ def test_a_whole_grid_in_the_documentation_plans(block: str, tmp_path) -> None:
     assert len(plan.experiments) == 4
     assert len(plan.stages) == 8
     assert sorted(one.name for one in plan.experiments) == ["large/s0", "large/s1", "small/s0", "small/s1"]
-    assert {stage.recipe.model.shape.hidden_size for stage in plan.stages if stage.name == "pretrain"} == {32, 64}
+    assert {stage.recipe.model.shape.hidden_size for stage in plan.stages if stage.name == "pretrain"} == {
+        32,
+        64,
+    }
 
 
 def test_the_tutorial_grid_is_there() -> None:
@@ -224,9 +233,7 @@ def test_every_folder_of_a_workspace_is_described() -> None:
     text = (ROOT / "docs" / "workspace.md").read_text()
     layout = Workspace(Path("root"))
     folders = [
-        getattr(layout, item).name
-        for item, value in vars(Workspace).items()
-        if isinstance(value, property)
+        getattr(layout, item).name for item, value in vars(Workspace).items() if isinstance(value, property)
     ]
     assert len(folders) > 8
     assert [folder for folder in folders if f"    {folder}/" not in text and f" {folder}/" not in text] == []

@@ -19,6 +19,7 @@ from workers.submission import Submission, SubmittedStage
 State = Literal["done", "open", "unavailable", "waiting", "ready"]
 REFRESH_SECONDS = 0.3
 SKIP_SECONDS = 2.0
+BACK_OFF = 5.0
 
 
 @dataclass
@@ -33,6 +34,7 @@ class Agenda:
     _refreshed: float = 0.0
     _held: dict[str, str] = field(default_factory=dict)
     _cancelled: set[str] = field(default_factory=set)
+    _failed_at: dict[tuple[str, int], float] = field(default_factory=dict)
     _skipped: dict[int, float] = field(default_factory=dict)
     _affinity: str = ""
 
@@ -82,7 +84,7 @@ class Agenda:
             return "done"
         if self._unavailable(stage):
             return "unavailable"
-        if not all(self._usable(parent) for parent in stage.parents):
+        if not all(self._usable(parent) for parent in stage.parents) or self._backs_off(stage.stage):
             return "waiting"
         return "open" if stage.stage in self.index.open else "ready"
 
@@ -101,6 +103,20 @@ class Agenda:
         self._groups = [
             [number for number in group if stages[number].stage not in done] for group in self._groups
         ]
+
+    def _backs_off(self, identity: str) -> bool:
+        """Whether the stage failed for a moment's reason (network, filesystem) and is left alone for a while.
+
+        The pause grows with each failure: 1, 5, 25 seconds of this supervisor's own clock.
+        """
+        if identity not in self.index.endings:
+            return False
+        records = self.index.standing(identity)
+        if not records or records[-1]["ending"] != "transient":
+            return False
+        failures = sum(record["ending"] == "transient" for record in records)
+        seen = self._failed_at.setdefault((identity, failures), time.monotonic())
+        return time.monotonic() - seen < BACK_OFF ** (failures - 1)
 
     def _usable(self, number: int) -> bool:
         identity = self.submission.stages[number].stage

@@ -67,7 +67,10 @@ def test_two_trees_have_one_hash_exactly_when_they_are_equal(
 
 def test_what_is_not_code_changes_nothing(source: Path) -> None:
     before = current_code()
-    plant(source, {"workers/__pycache__/a.pyc": "x", "workers/notes.txt~": "x", "docs/a.py": "x", "setup.py": "x"})
+    plant(
+        source,
+        {"workers/__pycache__/a.pyc": "x", "workers/notes.txt~": "x", "docs/a.py": "x", "setup.py": "x"},
+    )
     assert current_code() == before
     plant(source, {"workers/deep/module.py": "value = 2\n"})
     assert current_code() != before
@@ -82,7 +85,9 @@ def test_a_frozen_copy_holds_the_same_files(source: Path, tmp_path: Path) -> Non
     assert code_hash(workspace.code / identity, code_files(workspace.code / identity)) == identity
 
 
-def test_freezing_again_changes_nothing_and_an_edit_makes_a_copy_beside_it(source: Path, tmp_path: Path) -> None:
+def test_freezing_again_changes_nothing_and_an_edit_makes_a_copy_beside_it(
+    source: Path, tmp_path: Path
+) -> None:
     workspace = Workspace(tmp_path / "runs")
     first = freeze_code(workspace)
     made = (workspace.code / first).stat().st_mtime_ns
@@ -137,7 +142,12 @@ def test_a_job_runs_the_frozen_code_and_knows_its_name(tmp_path: Path) -> None:
     )
     environment = {**os.environ, **code_environment(workspace, identity)}
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True, capture_output=True, text=True
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     *files, own, told = done.stdout.split()
     assert all(Path(file).is_relative_to(workspace.code / identity) for file in files)

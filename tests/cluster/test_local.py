@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,7 +23,6 @@ from tests.support.grids import ROOT, index_of, submit_toys
 from tests.support.toys import TOY, ToyRecipe
 from workers.processes import ProcessIdentity
 from workers.stage import Stage
-from workers.submission import Submission
 
 
 @pytest.fixture
@@ -90,12 +90,22 @@ def test_supervisors_that_live_take_up_slots(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, cores: int, living: int, expected: int
 ) -> None:
     chosen: list[int] = []
-    monkeypatch.setattr(LocalBackend, "_start_one", lambda self, workspace, submission, bundle: chosen.append(bundle))
+    monkeypatch.setattr(
+        LocalBackend, "_start_one", lambda self, workspace, submission, bundle: chosen.append(bundle)
+    )
     for number in range(living):
         register(workspace, f"s{number}", ProcessIdentity.own())
     submission = submit_toys(workspace, toys(4), bundles=4)
     assert LocalBackend(cores=cores).start(workspace, submission) == expected
     assert chosen == list(range(expected))
+
+
+def test_whoever_was_just_started_takes_a_slot_at_once(workspace: Workspace) -> None:
+    submission = submit_toys(workspace, toys(2, steps=10, pause=0.05), bundles=2)
+    backend = LocalBackend(cores=1)
+    assert [backend.start(workspace, submission) for _ in range(3)] == [1, 0, 0]
+    assert backend.live(workspace) == [f"{submission.id}-0000"]
+    wait_for(lambda: len(index_of(workspace).done) == 2)
 
 
 def test_the_dead_are_cleared_away_and_the_unknown_are_left(workspace: Workspace) -> None:
@@ -140,7 +150,9 @@ def test_supervisors_outlive_the_process_that_started_them(workspace: Workspace)
         "workspace = Workspace(Path(sys.argv[1]))\n"
         "LocalBackend(cores=1).start(workspace, Submission.read(workspace, sys.argv[2]))\n"
     )
-    subprocess.run([sys.executable, "-c", code, str(workspace.root), submission.id], check=True, start_new_session=True)
+    subprocess.run(
+        [sys.executable, "-c", code, str(workspace.root), submission.id], check=True, start_new_session=True
+    )
     wait_for(lambda: stage.id in index_of(workspace).done)
 
 
@@ -148,9 +160,13 @@ def test_a_supervisor_is_in_a_session_of_its_own_and_runs_the_submitted_code(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: dict[str, Any] = {}
-    monkeypatch.setattr(subprocess, "Popen", lambda command, **options: given.update(options, command=command))
+
+    def watched(command: list[str], **options: Any) -> SimpleNamespace:
+        given.update(options, command=command)
+        return SimpleNamespace(pid=os.getpid())
+
+    monkeypatch.setattr(subprocess, "Popen", watched)
     submission = replace(submit_toys(workspace, toys(1)), code="abc123")
-    assert isinstance(submission, Submission)
     LocalBackend(cores=1).start(workspace, submission)
     assert given["start_new_session"] is True
     assert given["env"]["YATES_CODE"] == "abc123"
@@ -167,7 +183,9 @@ def test_every_backend_does_what_backends_do(name: str, workspace: Workspace) ->
     assert (backend.live(workspace), backend.stop(workspace)) == ([], 0)
 
 
-@pytest.mark.parametrize(("name", "said"), [("locale", r"did you mean 'local'\?"), ("cloud", "allowed: .*local")])
+@pytest.mark.parametrize(
+    ("name", "said"), [("locale", r"did you mean 'local'\?"), ("cloud", "allowed: .*local")]
+)
 def test_an_unknown_backend_is_named_with_those_that_there_are(name: str, said: str) -> None:
     with pytest.raises(WorkspaceError, match=f"unknown backend '{name}'.*{said}"):
         find_backend(name)

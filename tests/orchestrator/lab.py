@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from cluster.local import LocalBackend
 from orchestrator.view import Experiment, View
 from results.files import json_bytes, write_atomic
 from results.layout import Workspace
@@ -217,7 +218,7 @@ class FakeBackend:
         return len(submission.bundles)
 
     def live(self, workspace: Workspace) -> list[str]:
-        return []
+        return LocalBackend(cores=1).live(workspace)
 
     def stop(self, workspace: Workspace) -> int:
         self.stopped += 1

@@ -87,7 +87,10 @@ def test_no_stage_that_another_experiment_needs_is_ever_cancelled(
         lab.finish(f"train-{name.replace('/s', '-')}", f"eval-{name.replace('/s', '-')}")
     view = lab.view()
     found = set(cancel(view, [one for one in view.experiments.values() if one.row.name in selected]))
-    own = {name: set(ids(f"train-{name.replace('/s', '-')}", f"eval-{name.replace('/s', '-')}")) for name in NAMES}
+    own = {
+        name: set(ids(f"train-{name.replace('/s', '-')}", f"eval-{name.replace('/s', '-')}"))
+        for name in NAMES
+    }
     expected = set().union(*(own[name] for name in selected - done))
     if selected and not base and not set(NAMES) - selected - done:
         expected.add(stage_id("base"))

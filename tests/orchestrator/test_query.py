@@ -38,7 +38,9 @@ def ask(lab: Lab, where: str | None = None, by: str = "", metrics: str = "") -> 
 def test_without_wishes_it_is_what_load_gives(finished: Lab) -> None:
     frame = ask(finished)
     assert len(frame) == 4
-    assert {"experiment", "name", "method", "seed", "status", "mmlu", "mmlu.stderr", "perplexity"} <= set(frame)
+    assert {"experiment", "name", "method", "seed", "status", "mmlu", "mmlu.stderr", "perplexity"} <= set(
+        frame
+    )
 
 
 def test_metrics_are_chosen_in_the_order_asked(finished: Lab) -> None:
@@ -91,7 +93,9 @@ def test_an_average_by_seed_is_over_the_rest(finished: Lab) -> None:
         ("zzz", "", "unknown factor 'zzz'; allowed: "),
     ],
 )
-def test_a_name_that_does_not_exist_gets_the_nearest(finished: Lab, by: str, metrics: str, message: str) -> None:
+def test_a_name_that_does_not_exist_gets_the_nearest(
+    finished: Lab, by: str, metrics: str, message: str
+) -> None:
     with pytest.raises(WorkspaceError) as error:
         ask(finished, by=by, metrics=metrics)
     assert str(error.value).startswith(message)

@@ -94,7 +94,7 @@ def test_a_damaged_submission_is_named(lab: Lab) -> None:
     lab.submit("20260101-000000-aaaaaa", 1.0, base=Execution())
     path = lab.workspace.submissions / "20260101-000000-aaaaaa.json"
     path.write_bytes(path.read_bytes()[:30])
-    with pytest.raises(WorkspaceError, match="20260101-000000-aaaaaa.json"):
+    with pytest.raises(WorkspaceError, match=r"20260101-000000-aaaaaa\.json"):
         submitted_executions(lab.workspace)
 
 

@@ -26,6 +26,7 @@ def test_without_a_condition_every_row_is_chosen() -> None:
         ("model == 'one' and seed == 1", [False, True, False]),
         ("merge == 'slerp'", [False, True, False]),
         ("merge != 'slerp'", [True, False, True]),
+        ("merge == None", [True, False, True]),
         ("model in ('one', 'two')", [True, True, True]),
     ],
 )

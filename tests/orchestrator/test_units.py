@@ -10,7 +10,14 @@ SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 
 @pytest.mark.parametrize(
     ("count", "text"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (320_000, "320.0 kB"), (1.5e9, "1.5 GB"), (2.5e15, "2500.0 TB")],
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (320_000, "320.0 kB"),
+        (1.5e9, "1.5 GB"),
+        (2.5e15, "2500.0 TB"),
+    ],
 )
 def test_bytes(count: float, text: str) -> None:
     assert human_bytes(count) == text
@@ -18,7 +25,15 @@ def test_bytes(count: float, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0 s"), (45, "45 s"), (89, "89 s"), (720, "12 min"), (12600, "3.5 h"), (2.1 * 86400, "2.1 d")],
+    [
+        (0, "0 s"),
+        (45, "45 s"),
+        (89, "89 s"),
+        (720, "12 min"),
+        (5000, "83 min"),
+        (12600, "3.5 h"),
+        (2.1 * 86400, "2.1 d"),
+    ],
 )
 def test_seconds(seconds: float, text: str) -> None:
     assert human_seconds(seconds) == text

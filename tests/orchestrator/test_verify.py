@@ -51,7 +51,7 @@ def test_looking_changes_nothing(lab: Lab) -> None:
     output(lab.finish(*FOUR)).write_text("changed")
     cut(done_file(lab, "base"))
     before = lab.tree()
-    assert len(verify(lab.workspace).problems) == 4
+    assert len(verify(lab.workspace).problems) == 2
     assert lab.tree() == before
 
 
@@ -74,10 +74,7 @@ def test_an_output_that_is_not_what_was_committed(lab: Lab, damage: str) -> None
             output(attempt).with_name("more.txt").touch()
     report = verify(lab.workspace)
     directory = attempt.directory / "output"
-    assert report.problems == [
-        f"{directory}: the output is not what was committed",
-        f"stage {stage_id('base')}: in a journal, but without a sound done.json",
-    ]
+    assert report.problems == [f"{directory}: the output is not what was committed"]
 
 
 def test_snapshots_may_come_and_go(lab: Lab) -> None:
@@ -160,7 +157,6 @@ def test_a_damaged_description_of_a_stage_is_found(tmp_path) -> None:
     assert verify(workspace).problems == []
 
 
-@pytest.mark.xfail(strict=True, reason="a sound commit beside a damaged stage.json is forgotten for good")
 def test_a_damaged_description_does_not_cost_the_commit_beside_it(lab: Lab) -> None:
     """After the repair the stage must be done, or somebody must be able to do it again."""
     lab.workspace.stage_file(stage_id("base")).parent.mkdir(parents=True)
@@ -171,7 +167,6 @@ def test_a_damaged_description_does_not_cost_the_commit_beside_it(lab: Lab) -> N
     assert claimable or lab.done() == {stage_id("base")}
 
 
-@pytest.mark.xfail(strict=True, reason="the path is cut out of the message at its first colon")
 def test_a_colon_in_the_name_of_a_workspace_does_not_move_another_directory(tmp_path) -> None:
     """Two workspaces, `runs` and `runs:old`; what is damaged lies in the second."""
     mine = tmp_path / "runs"
@@ -184,8 +179,16 @@ def test_a_colon_in_the_name_of_a_workspace_does_not_move_another_directory(tmp_
     assert not done_file(lab, "base").exists()
 
 
-@pytest.mark.xfail(strict=True, reason="verify looks at stages' markers and checkpoints only")
-@pytest.mark.parametrize("what", ["plan", "submission", "attempt"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        "plan",
+        "submission",
+        pytest.param(
+            "attempt", marks=pytest.mark.xfail(strict=True, reason="attempt.json is not looked at by verify")
+        ),
+    ],
+)
 def test_a_damaged_file_whose_readers_say_that_repair_sets_it_aside_is_set_aside(lab: Lab, what: str) -> None:
     """`read_json` tells the user of any damaged file that `yates verify --repair` sets it aside."""
     lab.submit("20260101-000000-aaaaaa", 1.0, base=Execution())

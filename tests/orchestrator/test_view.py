@@ -165,7 +165,7 @@ def test_an_unknown_experiment_names_the_nearest(lab: Lab) -> None:
 
 
 def test_an_unknown_experiment_that_is_near_none_says_what_lists_them(lab: Lab) -> None:
-    with pytest.raises(WorkspaceError, match="no experiment 'zzzz' in .*; `yates results` lists them"):
+    with pytest.raises(WorkspaceError, match=r"no experiment 'zzzz' in .*; `yates results` lists them"):
         lab.view().find("zzzz")
 
 
@@ -201,7 +201,10 @@ def test_counts_of_a_selection(lab: Lab) -> None:
 FATES = st.fixed_dictionaries(
     {
         name: st.sampled_from(["nothing", "done", "done", "bug", "lost", "held by a worker"])
-        for name in ["base", *(f"{part}-{name.replace('/s', '-')}" for name in NAMES for part in ("train", "eval"))]
+        for name in [
+            "base",
+            *(f"{part}-{name.replace('/s', '-')}" for name in NAMES for part in ("train", "eval")),
+        ]
     }
 )
 

@@ -151,9 +151,6 @@ def test_new_code_turns_a_failure_into_waiting(lab: Lab) -> None:
     assert "its last try was bug" in why(lab, code="new")
 
 
-DECIDING = "the first unfinished stage is told of, not the one that gave the experiment its status"
-
-
 @pytest.fixture
 def points(tmp_path) -> Lab:
     """One training, done, that is evaluated at three steps."""
@@ -162,20 +159,17 @@ def points(tmp_path) -> Lab:
     return lab
 
 
-@pytest.mark.xfail(strict=True, reason=DECIDING)
 def test_a_failure_is_told_when_an_earlier_evaluation_still_waits(points: Lab) -> None:
     points.fail("eval-2", message="out of luck")
     assert f"({short('eval-2')}) ended with bug (out of luck)" in why(points, "run")
 
 
-@pytest.mark.xfail(strict=True, reason=DECIDING)
 def test_a_worker_is_named_when_an_earlier_evaluation_failed(points: Lab) -> None:
     points.fail("eval-1")
     points.claim("eval-2")
     assert f"({short('eval-2')}) is held by worker-1" in why(points, "run")
 
 
-@pytest.mark.xfail(strict=True, reason=DECIDING)
 def test_the_reason_of_a_hold_is_told_when_a_parent_still_waits(lab: Lab, tmp_path) -> None:
     lab.finish("base", "train-sft-0", "train-sft-1", "train-dpo-0")
     lab.fail("eval-sft-0", "eval-sft-1", "eval-dpo-0", message="no column 'answer'")

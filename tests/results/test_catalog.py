@@ -72,7 +72,11 @@ def test_a_factor_that_only_one_study_has_is_null_elsewhere() -> None:
 
 def test_an_experiment_that_two_plans_list_is_told_once_by_the_newer() -> None:
     plans = [
-        plan({"a": {"seed": 0}, "b": {"seed": 1}}, {"a": {"eval": "old"}, "b": {"eval": "kept"}}, grid="old.yaml"),
+        plan(
+            {"a": {"seed": 0}, "b": {"seed": 1}},
+            {"a": {"eval": "old"}, "b": {"eval": "kept"}},
+            grid="old.yaml",
+        ),
         plan({"a": {"seed": 0}}, {"a": {"sft": "base", "eval": "new"}}, grid="new.yaml"),
     ]
     found = catalog(plans, {"a": "running", "b": "done"})
@@ -80,14 +84,19 @@ def test_an_experiment_that_two_plans_list_is_told_once_by_the_newer() -> None:
     assert len(found.experiments) == 2
     assert (rows["a"]["grid"], rows["b"]["grid"]) == ("new.yaml", "old.yaml")
     assert json.loads(rows["a"]["stages"]) == {"sft": "base", "eval": "new"}
-    members = [(row["experiment"], row["role"], row["position"], row["stage"]) for row in found.members.to_pylist()]
+    members = [
+        (row["experiment"], row["role"], row["position"], row["stage"]) for row in found.members.to_pylist()
+    ]
     assert members == [("b", "eval", 0, "kept"), ("a", "sft", 0, "base"), ("a", "eval", 1, "new")]
 
 
 def test_an_edge_of_two_plans_is_one_edge() -> None:
     parents = {"dpo": ["sft", "reference"], "reference": ["sft"]}
     plans = [plan({name: {}}, {name: {"dpo": "dpo"}}, parents) for name in ("a", "b")]
-    edges = [(row["stage"], row["parent"]) for row in catalog(plans, {"a": "done", "b": "done"}).parents.to_pylist()]
+    edges = [
+        (row["stage"], row["parent"])
+        for row in catalog(plans, {"a": "done", "b": "done"}).parents.to_pylist()
+    ]
     assert sorted(edges) == [("dpo", "reference"), ("dpo", "sft"), ("reference", "sft")]
 
 

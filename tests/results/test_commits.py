@@ -38,7 +38,9 @@ def write(lab: Lab, content: dict[str, Any], **changes: Any) -> None:
 def test_many_commits_are_read_in_order_with_all_their_rows(lab: Lab) -> None:
     stages = stage_ids(150)
     for number, stage in enumerate(stages):
-        lab.publish(stage, "t", [metric("mmlu", float(number)), metric("mmlu", 2.0, "seconds", primary=False)])
+        lab.publish(
+            stage, "t", [metric("mmlu", float(number)), metric("mmlu", 2.0, "seconds", primary=False)]
+        )
     fresh = read_commits(lab.workspace, reversed(stages), {})
     assert fresh.commits["stage"].to_pylist() == sorted(stages)
     values = fresh.metrics.filter(fresh.metrics["primary"])
@@ -98,7 +100,9 @@ def test_one_bad_commit_among_many_is_named_and_to_be_looked_at_again(
     assert any(part in damage[1] for part in reason.split("|"))
 
 
-@pytest.mark.parametrize("record", [None, {}, "none", {"stage": "aa1"}, {**attempt("aa1", "t", "done"), "step": "far"}])
+@pytest.mark.parametrize(
+    "record", [None, {}, "none", {"stage": "aa1"}, {**attempt("aa1", "t", "done"), "step": "far"}]
+)
 def test_a_commit_counts_though_its_record_of_the_attempt_does_not(lab: Lab, record: object) -> None:
     write(lab, commit("aa1", "t", [metric("mmlu", 0.1)]), record=record)
     fresh = read_commits(lab.workspace, ["aa1"], {})

@@ -154,7 +154,9 @@ def test_readers_never_see_a_part_while_a_writer_is_killed(tmp_path: Path) -> No
         assert all(value["pad"] == str(value["n"]) * 20000 for value in seen if value is not None)
 
 
-def test_a_directory_that_cannot_be_synced_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_directory_that_cannot_be_synced_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def unsupported(descriptor: int) -> None:
         raise OSError(errno.EINVAL, "fsync of directories is not offered here")
 

@@ -55,7 +55,11 @@ def test_a_published_generation_is_the_newest_and_whole(workspace: Workspace) ->
     made = make(workspace, 1)
     assert made == newest(workspace)
     assert made is not None and made.table("metrics").read_bytes() == b"rows"
-    assert made.manifest["tables"]["metrics"] == {"rows": 3, "bytes": 4, "sha256": table_facts(made.table("metrics"), 0)["sha256"]}
+    assert made.manifest["tables"]["metrics"] == {
+        "rows": 3,
+        "bytes": 4,
+        "sha256": table_facts(made.table("metrics"), 0)["sha256"],
+    }
     assert made.damaged_tables() == []
     assert read_json(made.path / "manifest.json")["number"] == 1
     assert names(workspace) == ["generation-000001"]

@@ -9,7 +9,18 @@ from results.layout import Workspace
 
 IDENTITIES = st.text("0123456789abcdef", min_size=32, max_size=32)
 TOKENS = st.from_regex(r"[0-9]{4}-[0-9a-f]{12}", fullmatch=True)
-PLACES = ("plans", "submissions", "stages", "journals", "supervisors", "tombstones", "code", "cache", "logs", "store")
+PLACES = (
+    "plans",
+    "submissions",
+    "stages",
+    "journals",
+    "supervisors",
+    "tombstones",
+    "code",
+    "cache",
+    "logs",
+    "store",
+)
 
 
 def test_every_kind_of_fact_has_a_place_of_its_own() -> None:

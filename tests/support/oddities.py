@@ -30,6 +30,8 @@ def run(recipe: OddRecipe, context: StageContext) -> StageResult:
             raise KeyboardInterrupt
         case "infinite":
             return StageResult([{**metric("odd", 1.0), "value": float("inf")}])
+        case "perhaps":
+            return StageResult([metric("odd", 1.0)], outcome="perhaps")  # type: ignore[arg-type]
         case "unspeakable":
             return StageResult([{**metric("odd", 1.0), "value": object()}])  # type: ignore[typeddict-item]
         case "deaf":

@@ -26,7 +26,11 @@ PARENTS = st.lists(
     st.tuples(st.sampled_from(["base", "merged"]), st.sampled_from(["a" * 32, "b" * 32])), max_size=3
 )
 ARGUMENTS = st.tuples(
-    st.sampled_from(["sft", "dpo"]), st.integers(1, 2), st.sampled_from(["d1", "d2"]), st.integers(0, 2), PARENTS
+    st.sampled_from(["sft", "dpo"]),
+    st.integers(1, 2),
+    st.sampled_from(["d1", "d2"]),
+    st.integers(0, 2),
+    PARENTS,
 )
 
 

@@ -35,7 +35,9 @@ def receive_all(reader: MessageReader, count: int) -> list[dict[str, Any]]:
 
 @given(MESSAGES)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_what_is_sent_arrives_whole_and_in_order(pipe: tuple[int, int], messages: list[dict[str, Any]]) -> None:
+def test_what_is_sent_arrives_whole_and_in_order(
+    pipe: tuple[int, int], messages: list[dict[str, Any]]
+) -> None:
     for message in messages:
         send(pipe[1], message)
     assert receive_all(MessageReader(pipe[0]), len(messages)) == messages

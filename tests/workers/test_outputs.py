@@ -81,7 +81,9 @@ def test_a_seal_waits_for_the_disk_and_a_verification_does_not(
 ) -> None:
     root = plant(tmp_path / "output", {"a": b"1", "b/c": b"2"})
     synced, sync = [], os.fsync
-    monkeypatch.setattr(os, "fsync", lambda descriptor: (synced.append(os.fstat(descriptor).st_ino), sync(descriptor)))
+    monkeypatch.setattr(
+        os, "fsync", lambda descriptor: (synced.append(os.fstat(descriptor).st_ino), sync(descriptor))
+    )
     digest_of(root)
     assert synced == []
     seal(root)

@@ -10,14 +10,20 @@ from dataclasses import replace
 
 import pytest
 
+from tests.support.grids import ROOT
 from workers.processes import ProcessIdentity
 
 
 @pytest.fixture
 def other() -> Iterator[tuple["subprocess.Popen[bytes]", ProcessIdentity]]:
     """Another live process, and who it says it is."""
-    code = "import json; from workers.processes import *; print(json.dumps(ProcessIdentity.own().as_record()), flush=True); input()"
-    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    code = (
+        "import json; from workers.processes import *; "
+        "print(json.dumps(ProcessIdentity.own().as_record()), flush=True); input()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     assert process.stdout is not None
     identity = ProcessIdentity.from_record(json.loads(process.stdout.readline()))
     yield process, identity
@@ -51,10 +57,20 @@ def test_a_later_process_under_the_same_number_is_another() -> None:
     assert replace(own, started=own.started - 60.0).lives() is False
 
 
-@pytest.mark.parametrize("change", [{"host": "another-node"}, {"boot": "another-boot"}])
+OWN_BOOT = ProcessIdentity.own().boot.partition("/")[0]
+
+
+@pytest.mark.parametrize("change", [{"host": "another-node"}, {"boot": f"{OWN_BOOT}/another-container"}])
 def test_of_another_machine_or_container_nothing_is_known(change: dict[str, str]) -> None:
     assert replace(ProcessIdentity.own(), **change).lives() is None
     assert replace(ProcessIdentity.own(), process=2**22 + 7, **change).lives() is None
+
+
+@pytest.mark.skipif(not OWN_BOOT, reason="the kernel gives no boot id here")
+def test_what_ran_before_this_machine_was_booted_is_dead() -> None:
+    own = ProcessIdentity.own()
+    assert replace(own, boot="an-earlier-boot/17").lives() is False
+    assert replace(own, boot="an-earlier-boot/17", host="another-node").lives() is None
 
 
 def test_a_number_that_no_process_has_is_dead() -> None:

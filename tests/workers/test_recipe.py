@@ -39,7 +39,9 @@ SAMPLES = st.fixed_dictionaries(
         "seed": st.integers(0, 5),
         "threads": st.integers(1, 4),
         "size": st.integers(2, 6),
-        "inner": st.builds(Inner, rate=st.sampled_from([0.1, 0.2]), names=st.sampled_from([("a",), ("a", "b"), ()])),
+        "inner": st.builds(
+            Inner, rate=st.sampled_from([0.1, 0.2]), names=st.sampled_from([("a",), ("a", "b"), ()])
+        ),
         "other": st.none() | st.builds(Inner, rate=st.sampled_from([0.1, 0.2])),
     },
 )
@@ -52,7 +54,9 @@ def test_what_differs_from_the_defaults_says_it_all(settings: dict[str, object])
 
 
 @given(SAMPLES, SAMPLES)
-def test_two_recipes_hash_alike_exactly_when_they_are_equal(left: dict[str, object], right: dict[str, object]) -> None:
+def test_two_recipes_hash_alike_exactly_when_they_are_equal(
+    left: dict[str, object], right: dict[str, object]
+) -> None:
     one, two = Sample(**left), Sample(**right)
     assert (non_default(one) == non_default(two)) == (one == two)
 

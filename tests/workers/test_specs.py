@@ -45,11 +45,19 @@ PREFERENCES = st.builds(PreferenceData, source=SOURCES, samples=st.sampled_from(
 BENCHMARKS = st.builds(Benchmark, task=st.sampled_from(["mmlu", "bbh"]), limit=st.sampled_from([None, 8]))
 SEEDS = st.integers(0, 2)
 RECIPES = st.one_of(
-    st.builds(PretrainRecipe, seed=SEEDS, model=MODELS, data=st.builds(TextData, source=SOURCES), training=TRAININGS),
-    st.builds(SftRecipe, seed=SEEDS, model=MODELS, adapter=st.none() | LORAS, preferences=st.none() | PREFERENCES),
-    st.builds(DpoRecipe, seed=SEEDS, adapter=LORAS, preferences=PREFERENCES, beta=st.sampled_from([0.1, 0.5])),
+    st.builds(
+        PretrainRecipe, seed=SEEDS, model=MODELS, data=st.builds(TextData, source=SOURCES), training=TRAININGS
+    ),
+    st.builds(
+        SftRecipe, seed=SEEDS, model=MODELS, adapter=st.none() | LORAS, preferences=st.none() | PREFERENCES
+    ),
+    st.builds(
+        DpoRecipe, seed=SEEDS, adapter=LORAS, preferences=PREFERENCES, beta=st.sampled_from([0.1, 0.5])
+    ),
     st.builds(MergeRecipe, seed=SEEDS, model=MODELS, weights=st.sampled_from([(), (0.5, 0.5), (1.0,)])),
-    st.builds(EvaluateRecipe, model=MODELS, quantization=QUANTIZATIONS, benchmarks=st.lists(BENCHMARKS, max_size=2)),
+    st.builds(
+        EvaluateRecipe, model=MODELS, quantization=QUANTIZATIONS, benchmarks=st.lists(BENCHMARKS, max_size=2)
+    ),
 )
 
 
@@ -124,7 +132,9 @@ def test_the_order_of_a_merges_weights_and_of_benchmarks_counts() -> None:
 def test_lists_of_yaml_become_tuples_with_the_same_hash() -> None:
     written = LoraRecipe.model_validate({"target_modules": list(LLAMA_PROJECTIONS)})
     assert written == LoraRecipe()
-    assert non_default(MergeRecipe.model_validate({"weights": [1, 0]})) == non_default(MergeRecipe(weights=(1.0, 0.0)))
+    assert non_default(MergeRecipe.model_validate({"weights": [1, 0]})) == non_default(
+        MergeRecipe(weights=(1.0, 0.0))
+    )
 
 
 @pytest.mark.parametrize(
@@ -161,7 +171,9 @@ def test_a_value_that_means_nothing_is_refused(model: type[Settings], wrong: dic
 
 
 def test_the_specs_import_no_trainer() -> None:
-    modules = ", ".join(f"workers.specs.{path.stem}" for path in (ROOT / "workers" / "specs").glob("[a-z]*.py"))
+    modules = ", ".join(
+        f"workers.specs.{path.stem}" for path in (ROOT / "workers" / "specs").glob("[a-z]*.py")
+    )
     code = f"import sys, {modules}; print({{'torch', 'transformers', 'trl', 'datasets', 'numpy'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "set()"

@@ -101,8 +101,12 @@ def test_a_damaged_file_is_named(workspace: Workspace, content: bytes) -> None:
         Stage.read(workspace, stage.id)
 
 
-@pytest.mark.xfail(strict=True, reason="readable JSON that is no stage escapes as KeyError, TypeError or ValidationError")
-@pytest.mark.parametrize("content", [b"{}", b"[]", b'{"kind": "sft", "recipe": {"unheard_of": 1}, "parents": []}'])
+@pytest.mark.xfail(
+    strict=True, reason="readable JSON that is no stage escapes as KeyError, TypeError or ValidationError"
+)
+@pytest.mark.parametrize(
+    "content", [b"{}", b"[]", b'{"kind": "sft", "recipe": {"unheard_of": 1}, "parents": []}']
+)
 def test_a_file_that_is_json_but_no_stage_is_named_too(workspace: Workspace, content: bytes) -> None:
     stage = toy()
     stage.write(workspace)
@@ -119,7 +123,6 @@ def test_a_kind_that_this_installation_lacks_is_named(workspace: Workspace) -> N
         Stage.read(workspace, stage.id)
 
 
-@pytest.mark.xfail(strict=True, reason="a supervisor that meets a damaged stage.json dies with its other stages undone")
 def test_a_damaged_stage_does_not_keep_the_others_from_running(workspace: Workspace) -> None:
     damaged, sound = toy(value=1.0), toy(value=2.0)
     submission = submit_toys(workspace, [damaged, sound])

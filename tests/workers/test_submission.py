@@ -40,7 +40,8 @@ SUBMISSIONS = st.builds(
     stages=st.lists(STAGES, max_size=4).map(tuple),
     executions=st.lists(EXECUTIONS, max_size=3).map(tuple),
     bundles=st.lists(
-        st.builds(SubmittedBundle, NAMES, NAMES, st.lists(st.integers(0, 9), max_size=3).map(tuple)), max_size=3
+        st.builds(SubmittedBundle, NAMES, NAMES, st.lists(st.integers(0, 9), max_size=3).map(tuple)),
+        max_size=3,
     ).map(tuple),
     shapes=st.dictionaries(NAMES, st.just(Resources(gpus=0.5).model_dump(mode="json")), max_size=2),
     hub_map=st.dictionaries(NAMES, NAMES, max_size=2),

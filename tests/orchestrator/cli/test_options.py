@@ -51,7 +51,9 @@ def test_a_workspace_that_may_not_be_written_is_refused(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("verb", ["status", "verify", "gc", "results", "compact", "cancel"])
-def test_the_workspace_comes_from_the_option_or_the_environment(yates, lab: Lab, monkeypatch, verb: str) -> None:
+def test_the_workspace_comes_from_the_option_or_the_environment(
+    yates, lab: Lab, monkeypatch, verb: str
+) -> None:
     lab.finish("base")
     given = yates(verb, "-w", lab.workspace.root)
     monkeypatch.setenv("YATES_WORKSPACE", str(lab.workspace.root))
@@ -71,7 +73,9 @@ def test_the_default_workspace_is_runs_in_the_current_directory(yates, lab: Lab,
 def test_every_verb_and_every_option_says_what_it_is_for(verb: str) -> None:
     command = VERBS[verb]
     assert command.help and command.help.endswith(".")
-    options = [one for one in command.params if isinstance(one, click.Option) or one.param_type_name == "option"]
+    options = [
+        one for one in command.params if isinstance(one, click.Option) or one.param_type_name == "option"
+    ]
     assert all(getattr(one, "help", None) for one in options), verb
 
 

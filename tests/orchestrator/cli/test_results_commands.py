@@ -42,11 +42,7 @@ def test_a_table_word_for_word(ask) -> None:
 
 def test_csv_word_for_word(ask) -> None:
     assert ask("--by", "method,seed", "--metric", "mmlu", "--format", "csv") == (
-        "method,seed,n,mmlu\n"
-        "dpo,0,1,0.5\n"
-        "dpo,1,1,0.3333333333333333\n"
-        "sft,0,1,0.25\n"
-        "sft,1,1,0.75\n"
+        "method,seed,n,mmlu\ndpo,0,1,0.5\ndpo,1,1,0.3333333333333333\nsft,0,1,0.25\nsft,1,1,0.75\n"
     )
 
 
@@ -66,7 +62,9 @@ def test_every_format_holds_the_same_figures(ask, tmp_path) -> None:
 
 
 def test_spaces_and_empty_names_in_a_list_do_not_matter(ask) -> None:
-    assert ask("--by", " method , seed,", "--metric", "mmlu") == ask("--by", "method,seed", "--metric", "mmlu")
+    assert ask("--by", " method , seed,", "--metric", "mmlu") == ask(
+        "--by", "method,seed", "--metric", "mmlu"
+    )
 
 
 @pytest.mark.parametrize("format_", ["table", "csv", "json"])
