@@ -2,6 +2,7 @@
 
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.view import View
-from results.files import read_json_or_none
+from results.files import WorkspaceError, read_json_or_none
 from results.journal import Journal
 from results.plans import read_plans
+from workers.processes import ProcessIdentity
+
+DEAD_AFTER_SECONDS = 86400.0
 
 
 @dataclass(frozen=True)
@@ -33,11 +37,10 @@ def find_garbage(view: View) -> list[Garbage]:
     found: list[Garbage] = []
     for directory in sorted(view.workspace.stages.glob("??/*")):
         stage = directory.name
-        if stage in view.index.open and view.survey.stages.get(stage, "running") == "running":
-            continue
-        if stage not in planned:
+        live = view.live_attempts(stage)
+        if stage not in planned and not live:
             found.append(Garbage(directory, "no plan needs this stage", _size(directory), stage))
-        elif stage in view.index.done:
+        elif stage in planned and stage in view.index.done:
             found.extend(_spent(directory))
     return found
 
@@ -64,10 +67,32 @@ def _spent(directory: Path) -> Iterator[Garbage]:
     if commit is None:
         return
     for attempt in sorted((directory / "attempts").glob("*")):
-        if attempt.name != commit["attempt"]:
+        if attempt.name == commit["attempt"]:
+            if (attempt / "checkpoints").is_dir():
+                yield Garbage(
+                    attempt / "checkpoints", "the stage is finished", _size(attempt / "checkpoints")
+                )
+        elif not _may_write(attempt):
             yield Garbage(attempt, "another attempt was committed", _size(attempt))
-        elif (attempt / "checkpoints").is_dir():
-            yield Garbage(attempt / "checkpoints", "the stage is finished", _size(attempt / "checkpoints"))
+
+
+def _may_write(attempt: Path) -> bool:
+    """Whether a process may still write to an attempt: it has not ended, and is not known to be gone.
+
+    A process of another machine that has not moved its heartbeat for a day is taken for gone.
+    """
+    try:
+        record = read_json_or_none(attempt / "attempt.json")
+    except WorkspaceError:
+        return False
+    if record is None or record["ending"] is not None:
+        return False
+    lives = ProcessIdentity.from_record(record).lives()
+    if lives is not None:
+        return lives
+    with suppress(OSError):
+        return time.time() - (attempt / "heartbeat").stat().st_mtime < DEAD_AFTER_SECONDS
+    return False
 
 
 def _size(directory: Path) -> int:

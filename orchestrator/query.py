@@ -16,7 +16,7 @@ FIXED = ("experiment", "name", "study", "scale", "preset", "status")
 def query(workspace: Path, where: str | None, by: list[str], metrics: list[str]) -> "pandas.DataFrame":
     """The rows of `results.load` that `where` holds for, averaged by the factors `by`, with only `metrics`.
 
-    An average comes with `n`, the number of experiments behind it.
+    An average comes with `n`, the number of experiments that have any of the figures.
 
     Raises:
         WorkspaceError: a factor or metric that does not exist, or a wrong expression.
@@ -48,6 +48,7 @@ def _average(frame: "pandas.DataFrame", by: list[str], metrics: list[str]) -> "p
             raise WorkspaceError(
                 f"{name!r} cannot be averaged by {', '.join(by)}: it is not a figure of its own"
             )
+    frame = frame[frame[numbers].notna().any(axis=1)] if numbers else frame
     groups = frame.groupby(by, dropna=False, observed=True)
     averaged = groups[numbers].mean()
     averaged.insert(0, "n", groups.size())

@@ -55,8 +55,8 @@ def submitted_executions(workspace: Workspace) -> tuple[dict[str, Execution], di
     """The execution of every stage as last submitted, and the hub map of the last submission."""
     executions: dict[str, Execution] = {}
     hub_map: dict[str, str] = {}
-    for path in sorted(workspace.submissions.glob("*.json")):
-        submission = Submission.read(workspace, path.stem)
+    found = [Submission.read(workspace, path.stem) for path in workspace.submissions.glob("*.json")]
+    for submission in sorted(found, key=lambda one: one.created):
         for stage in submission.stages:
             executions[stage.stage] = submission.executions[stage.execution]
         hub_map.update(submission.hub_map)

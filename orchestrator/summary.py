@@ -63,6 +63,7 @@ def print_plan(summary: dict[str, Any]) -> None:
             f"not on this machine, so their content is in no id yet: {', '.join(summary['unresolved'])}; "
             "map them with --hub-map, or download them to the Hugging Face cache",
             highlight=False,
+            soft_wrap=True,
         )
 
 
@@ -101,15 +102,19 @@ def print_outcome(view: View, experiments: list[str]) -> int:
     console = Console()
     chosen = [view.experiments[identity] for identity in experiments]
     counts = view.counts(chosen)
-    console.print(f"{len(chosen)} experiments: {_listed(counts)}", highlight=False)
+    console.print(f"{len(chosen)} experiments: {_listed(counts)}", highlight=False, soft_wrap=True)
     _print_failures(console, view)
     if counts.done + counts.diverged < len(chosen):
         _print_dead_workers(console, view)
-        console.print("`yates why EXPERIMENT` explains one; `yates resume` goes on", highlight=False)
+        console.print(
+            "`yates why EXPERIMENT` explains one; `yates resume` goes on", highlight=False, soft_wrap=True
+        )
         return 1
     root = view.workspace.root
     console.print(
-        f"results: yates results -w {root} --by model,method · store: {root}/store/latest", highlight=False
+        f"results: yates results -w {root} --by model,method · store: {root}/store/latest",
+        highlight=False,
+        soft_wrap=True,
     )
     return 0
 
@@ -119,7 +124,9 @@ def _print_studies(console: Console, view: View, experiments: list[Experiment]) 
     for one in experiments:
         groups[(one.plan.study, one.plan.scale, one.plan.preset)].append(one)
     for (study, scale, preset), members in sorted(groups.items()):
-        console.print(f"{study} ({scale}, {preset}): {_listed(view.counts(members))}", highlight=False)
+        console.print(
+            f"{study} ({scale}, {preset}): {_listed(view.counts(members))}", highlight=False, soft_wrap=True
+        )
 
 
 def _print_failures(console: Console, view: View) -> None:
@@ -129,9 +136,14 @@ def _print_failures(console: Console, view: View) -> None:
         last = view.index.standing(stage)[-1]
         classes[f"{last['kind']} {last['ending']}"].append(last["message"] or "")
     for name, texts in sorted(classes.items()):
-        console.print(f"failed: {len(texts)} × {name}, such as: {texts[0]}", highlight=False, markup=False)
+        console.print(
+            f"failed: {len(texts)} × {name}, such as: {texts[0]}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
     for kind, reason in sorted(view.held.items()):
-        console.print(f"held: {kind}: {reason}", highlight=False, markup=False)
+        console.print(f"held: {kind}: {reason}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _print_dead_workers(console: Console, view: View) -> None:
@@ -141,7 +153,12 @@ def _print_dead_workers(console: Console, view: View) -> None:
     logs = sorted(view.workspace.logs.glob("*.log"), key=lambda path: path.stat().st_mtime)
     lines = logs[-1].read_text(errors="replace").strip().splitlines() if logs else []
     if lines:
-        console.print(f"the last worker ended with: {lines[-1]} ({logs[-1]})", highlight=False, markup=False)
+        console.print(
+            f"the last worker ended with: {lines[-1]} ({logs[-1]})",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _listed(counts: Counts) -> str:

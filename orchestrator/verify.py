@@ -52,7 +52,8 @@ def _stage_directories(workspace: Workspace) -> Iterator[Path]:
 
 def _check_commit(workspace: Workspace, directory: Path, report: Report, repair: bool) -> Commit | None:
     path = directory / "done.json"
-    _check_json(directory / "stage.json", report, repair)
+    for beside in (directory / "stage.json", *directory.glob("attempts/*/attempt.json")):
+        _check_json(beside, report, repair)
     if not _check_json(path, report, repair):
         return None
     commit: Commit | None = read_json_or_none(path)

@@ -102,6 +102,12 @@ class View:
         listed = ", ".join(f"{one.id} ({one.plan.scale}, {one.plan.preset})" for one in fitting[:6])
         raise WorkspaceError(f"{text!r} fits {len(fitting)} experiments; name one by its id: {listed}")
 
+    def live_attempts(self, stage: str) -> set[str]:
+        """The tokens of attempts at `stage` whose supervisors are not known to be dead."""
+        return {
+            token for token, writer in self.index.open.get(stage, {}).items() if self._writer_lives(writer)
+        }
+
     def live_supervisors(self) -> list[dict[str, Any]]:
         """The records of supervisors that are not known to be dead."""
         return [

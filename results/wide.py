@@ -34,6 +34,8 @@ def runs(experiments: pa.Table, members: pa.Table, metrics: pa.Table) -> pa.Tabl
     largest step counts, no step is the last of all, and between equals the later stage of the pipeline.
     """
     left = experiments.drop_columns(list(_LEFT_OUT))
+    # The figures of stages that no experiment shows would become columns without a value.
+    metrics = metrics.filter(pc.is_in(metrics["stage"], value_set=members["stage"]))
     member_rows, metric_rows = expand(members, metrics)
     owners = pc.index_in(members["experiment"], value_set=experiments["experiment"]).to_numpy()
     positions = members["position"].to_numpy()[member_rows]
@@ -44,7 +46,11 @@ def runs(experiments: pa.Table, members: pa.Table, metrics: pa.Table) -> pa.Tabl
     codes, names = _columns(metrics, frozenset(left.column_names) | FIXED_COLUMNS)
     values = _pivot(rows, codes[taken], _numbers(metrics, "value")[taken], (left.num_rows, len(names)))
     errors = _pivot(rows, codes[taken], _numbers(metrics, "stderr")[taken], values.shape)
-    columns = {name: values[:, column] for column, (name, _) in enumerate(names)}
+    columns: dict[str, np.ndarray] = {}
+    for column, (name, _) in enumerate(names):
+        figures, before = values[:, column], columns.get(name)
+        # A task called `mmlu.stem` shares its column with the metric `stem` of `mmlu`.
+        columns[name] = figures if before is None else np.where(np.isnan(before), figures, before)
     for column, (_, error) in enumerate(names):
         if error is not None and not np.isnan(errors[:, column]).all():
             columns.setdefault(error, errors[:, column])

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from results.files import json_bytes, publish_once, read_json
+from results.files import WorkspaceError, json_bytes, publish_once, read_json
 from results.layout import Workspace
 from workers.identity import recipe_digest, stage_id
 from workers.kinds import Kind, find_kind
@@ -38,10 +38,14 @@ class Stage:
         Raises:
             WorkspaceError: `stage.json` is damaged, or is of a kind that this installation does not have.
         """
-        content = read_json(workspace.stage_file(identity))
-        kind = find_kind(content["kind"])
-        recipe = kind.recipe.model_validate(content["recipe"])
-        return cls(identity, kind, recipe, tuple((role, parent) for role, parent in content["parents"]))
+        path = workspace.stage_file(identity)
+        content = read_json(path)
+        try:
+            kind = find_kind(content["kind"])
+            recipe = kind.recipe.model_validate(content["recipe"])
+            return cls(identity, kind, recipe, tuple((role, parent) for role, parent in content["parents"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise WorkspaceError(f"{path}: not a stage that this version can read ({error})") from None
 
     def _content(self) -> dict[str, Any]:
         return {

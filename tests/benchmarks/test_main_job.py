@@ -64,7 +64,9 @@ def test_most_of_the_workers_time_is_computing(finished: Path) -> None:
     share = attempts["seconds_compute"].sum() / wall
     print(f"\ncomputing: {share:.0%} of {wall / 60:.0f} worker-minutes")
     by_kind = attempts.assign(wall=attempts["ended"] - attempts["started"]).groupby("kind")
-    print(by_kind[["wall", "seconds_compute", "seconds_load", "seconds_save", "seconds_other"]].mean().round(2))
+    print(
+        by_kind[["wall", "seconds_compute", "seconds_load", "seconds_save", "seconds_other"]].mean().round(2)
+    )
     assert share >= 0.6
 
 
@@ -96,7 +98,10 @@ def test_status_answers_in_half_a_second(finished: Path) -> None:
 def test_alignment_moves_what_it_should(finished: Path, metric: str, preference: str) -> None:
     found = signals(finished, metric, preference)
     for signal in found:
-        print(f"\n{' '.join(signal.cell):55s} {signal.change:+.2f} [{signal.low:+.2f}, {signal.high:+.2f}]", end="")
+        print(
+            f"\n{' '.join(signal.cell):55s} {signal.change:+.2f} [{signal.low:+.2f}, {signal.high:+.2f}]",
+            end="",
+        )
     clear = [signal for signal in found if signal.low > 0]
     print(f"\n{len(clear)} of {len(found)} cells rise clearly")
     aligned = [signal for signal in found if "dpo" in signal.cell or metric.startswith("preference")]

@@ -52,7 +52,10 @@ def test_warm_workers_beat_a_process_per_experiment(tmp_path: Path) -> None:
     ratio = statistics.median(fresh) / statistics.median(warm)
     kept = waiting(tmp_path / "warm0", STAGES_PER_WORKER) / waiting(tmp_path / "fresh0", 1)
     saved = 1 - kept
-    print(f"\nan experiment: warm {statistics.median(warm):.2f} s, fresh {statistics.median(fresh):.2f} s", end="")
+    print(
+        f"\nan experiment: warm {statistics.median(warm):.2f} s, fresh {statistics.median(fresh):.2f} s",
+        end="",
+    )
     print(f": {ratio:.1f} times faster; a warm worker costs {once:.1f} s once")
     print(f"import and load per stage: {saved:.0%} saved")
     assert saved >= 0.9
@@ -90,7 +93,9 @@ def submit(workspace: Workspace, view: View, group: list[Experiment]) -> Submiss
     number = {row.stage: index for index, row in enumerate(rows)}
     known = {row.stage: row for row in view.plans[0].stages}
     ids = [row.stage for row in view.plans[0].stages]
-    last = Submission.read(Workspace(view.workspace.root), next(view.workspace.submissions.glob("*.json")).stem)
+    last = Submission.read(
+        Workspace(view.workspace.root), next(view.workspace.submissions.glob("*.json")).stem
+    )
     executions = {stage.stage: last.executions[stage.execution] for stage in last.stages}
     chosen = [executions[row.stage] for row in rows]
     stages = tuple(
@@ -106,7 +111,9 @@ def submit(workspace: Workspace, view: View, group: list[Experiment]) -> Submiss
         for index, row in enumerate(rows)
     )
     bundle = SubmittedBundle("benchmark", rows[0].shape, tuple(range(len(rows))))
-    submission = Submission(f"b{time.time_ns()}", time.time(), "local", "", "", stages, tuple(chosen), (bundle,))
+    submission = Submission(
+        f"b{time.time_ns()}", time.time(), "local", "", "", stages, tuple(chosen), (bundle,)
+    )
     submission.write(workspace)
     return submission
 

@@ -117,6 +117,22 @@ def test_many_that_freeze_at_once_leave_one_whole_copy(source: Path, tmp_path: P
     assert len(frozen_files(workspace, found[0])) == len(code_files(source))
 
 
+def test_whoever_freezes_second_takes_the_copy_that_is_there(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, copy = Workspace(tmp_path / "runs"), code.shutil.copyfile
+
+    def overtaken(*paths: Path) -> None:
+        monkeypatch.setattr("cluster.code.shutil.copyfile", copy)
+        freeze_code(workspace)
+        copy(*paths)
+
+    monkeypatch.setattr("cluster.code.shutil.copyfile", overtaken)
+    identity = freeze_code(workspace)
+    assert [path.name for path in workspace.code.iterdir()] == [identity]
+    assert len(frozen_files(workspace, identity)) == len(code_files(source))
+
+
 def test_a_freeze_that_fails_leaves_no_copy_that_counts(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

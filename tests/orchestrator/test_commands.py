@@ -166,7 +166,9 @@ def test_gc_shows_sizes_and_removes_only_when_told(grid: Path, runs: Path) -> No
 
 def test_results_are_averaged_and_written_in_every_format(grid: Path, runs: Path, tmp_path: Path) -> None:
     yates("run", grid, "-w", runs)
-    rows = json.loads(yates("results", "-w", runs, "--by", "size", "--metric", "toy", "--format", "json").stdout)
+    rows = json.loads(
+        yates("results", "-w", runs, "--by", "size", "--metric", "toy", "--format", "json").stdout
+    )
     assert rows == [{"size": size, "n": 2, "toy": size + 0.5} for size in (1, 2, 3)]
     csv = yates("results", "-w", runs, "--where", "size == 2", "--metric", "toy", "--format", "csv").stdout
     assert csv.splitlines()[0] == "experiment,name,status,toy" and len(csv.splitlines()) == 3
@@ -215,7 +217,10 @@ def test_the_command_line_imports_nothing_heavy() -> None:
         "orchestrator.submit, orchestrator.summary, orchestrator.progress, orchestrator.resume; "
         "print(*[m for m in ('torch', 'transformers', 'ray', 'pandas', 'pyarrow', 'datasets') if m in sys.modules])"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        == "\n"
+    )
 
 
 def test_help_and_status_answer_in_half_a_second(grid: Path, runs: Path) -> None:

@@ -13,7 +13,9 @@ EXAMPLES = ROOT / "docs" / "examples"
 def test_the_example_of_the_docs_runs_from_its_own_folder(tmp_path: Path) -> None:
     for name in ("lab.py", "lab.yaml"):
         shutil.copy(EXAMPLES / name, tmp_path / name)
-    done = subprocess.run(command("run", "lab.yaml"), cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command("run", "lab.yaml"), cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     frame = results.load(tmp_path / "runs")
     assert set(frame["status"]) == {"done"} and len(frame) == 4
@@ -31,7 +33,9 @@ def test_the_page_shows_the_code_of_the_example() -> None:
 def test_the_tutorial_grid_of_the_docs_runs(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "grids.md").read_text().split("```yaml\n")[1].split("```")[0]
     (tmp_path / "tutorial.yaml").write_text(text)
-    done = subprocess.run(command("run", "tutorial.yaml"), cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command("run", "tutorial.yaml"), cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     frame = results.load(tmp_path / "runs")
     assert len(frame) == 4 and frame["perplexity"].nunique() == 4

@@ -32,7 +32,9 @@ def filesystem(tmp_path: Path) -> Iterator[Path]:
     """A mounted filesystem of 16 MB."""
     place = tmp_path / "mounted"
     place.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", place], capture_output=True, check=False)
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", place], capture_output=True, check=False
+    )
     if made.returncode != 0:
         pytest.skip("mounting a small filesystem needs root")
     yield place

@@ -1,7 +1,5 @@
 """Garbage: what nothing needs is found with its size; what is needed, or written to, is never listed."""
 
-import pytest
-
 from orchestrator.gc import Garbage, find_garbage, remove
 from orchestrator.verify import verify
 from results.journal import Index
@@ -62,7 +60,6 @@ def test_the_checkpoints_of_an_unfinished_stage_are_kept(lab: Lab) -> None:
     assert garbage(lab) == []
 
 
-@pytest.mark.xfail(strict=True, reason="a claim of a dead worker keeps a stage that no plan needs for good")
 def test_a_stage_of_a_dead_worker_in_no_plan_is_garbage(lab: Lab) -> None:
     lab.worker("late", dead())
     lab.claim("of another grid")
@@ -75,7 +72,6 @@ def test_a_stage_in_no_plan_that_a_live_worker_writes_to_is_not_listed(lab: Lab)
     assert garbage(lab) == []
 
 
-@pytest.mark.xfail(strict=True, reason="a finished stage is not looked at for claims that still live")
 def test_a_late_attempt_at_a_finished_stage_that_still_writes_is_not_listed(lab: Lab) -> None:
     lab.worker("slow", dead())
     slow = lab.claim("base")

@@ -23,7 +23,13 @@ def family(workspace: Path) -> dict[str, list[psutil.Process]]:
     for process in psutil.process_iter(["cmdline"]):
         line = " ".join(process.info["cmdline"] or [])
         if str(workspace) in line:
-            part = "supervisor" if "workers.supervisor" in line else "child" if "workers.child" in line else "driver"
+            part = (
+                "supervisor"
+                if "workers.supervisor" in line
+                else "child"
+                if "workers.child" in line
+                else "driver"
+            )
             found[part].append(process)
     return found
 

@@ -128,14 +128,12 @@ def test_experiments_without_a_figure_are_there_and_do_not_count_in_averages(lab
     assert averaged.loc["sft", "toy"] == 1.0
 
 
-@pytest.mark.xfail(strict=True, reason="n counts rows, also those without the figure that is averaged")
 def test_n_is_the_number_of_experiments_behind_the_average(lab: Lab) -> None:
     lab.finish("base", "train-sft-0", "eval-sft-0")
     averaged = query(lab.workspace.root, None, ["method"], ["toy"]).set_index("method")
     assert averaged.loc["sft", "n"] == 1
 
 
-@pytest.mark.xfail(strict=True, reason="figures of stages that no experiment shows become empty columns")
 def test_figures_of_a_shared_parent_that_is_not_shown_make_no_column(lab: Lab) -> None:
     lab.finish("base", metrics=(metric("warm_up", 1.0, primary=True),))
     lab.finish("train-sft-0", "eval-sft-0")

@@ -78,7 +78,6 @@ def test_a_stage_goes_on_as_it_was_last_submitted(lab: Lab) -> None:
     assert executions == {stage_id("base"): Execution(micro_batch=4), stage_id("train-sft-0"): Execution()}
 
 
-@pytest.mark.xfail(strict=True, reason="submissions of one second are ordered by their random ending")
 def test_of_two_submissions_in_one_second_the_later_counts(lab: Lab) -> None:
     lab.submit("20260101-000000-ffffff", 1.0, base=Execution(micro_batch=1))
     lab.submit("20260101-000000-000000", 1.5, base=Execution(micro_batch=4))

@@ -38,7 +38,18 @@ def hub_map(tmp_path: Path) -> Path:
 def test_a_reduced_grid_runs_on_real_rows(tmp_path: Path, hub_map: Path) -> None:
     runs = tmp_path / "runs"
     done = yates(
-        "run", GRID, "-w", runs, "--scale", "small", "--hub-map", hub_map, "--where", SLICE, timeout=1000, **OFFLINE
+        "run",
+        GRID,
+        "-w",
+        runs,
+        "--scale",
+        "small",
+        "--hub-map",
+        hub_map,
+        "--where",
+        SLICE,
+        timeout=1000,
+        **OFFLINE,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     frame = experiments(runs)
@@ -57,7 +68,9 @@ def test_a_missing_model_is_said_once_and_holds_what_needs_it(tmp_path: Path, hu
     mapping = yaml.safe_load(hub_map.read_text())
     mapping["karpathy/stories260K-hf"] = str(tmp_path / "nowhere")
     hub_map.write_text(yaml.safe_dump(mapping))
-    done = yates("run", GRID, "-w", tmp_path / "runs", "--scale", "small", "--hub-map", hub_map, "--where", SLICE)
+    done = yates(
+        "run", GRID, "-w", tmp_path / "runs", "--scale", "small", "--hub-map", hub_map, "--where", SLICE
+    )
     assert done.returncode in (1, 2)
     said = done.stdout + done.stderr
     assert "nowhere" in said and "Traceback" not in said

@@ -214,7 +214,6 @@ def test_no_log_or_an_empty_one_is_passed_over(lab: Lab, capsys, content: str | 
     )
 
 
-@pytest.mark.xfail(strict=True, reason="the outcome is wrapped at 80 columns, through the middle of paths")
 def test_a_long_path_in_an_outcome_stays_in_one_piece(tmp_path: Path, capsys, monkeypatch) -> None:
     """Where there is no terminal lines are not wrapped: a path or a command in them can be copied."""
     monkeypatch.setenv("COLUMNS", "80")

@@ -184,9 +184,7 @@ def test_a_colon_in_the_name_of_a_workspace_does_not_move_another_directory(tmp_
     [
         "plan",
         "submission",
-        pytest.param(
-            "attempt", marks=pytest.mark.xfail(strict=True, reason="attempt.json is not looked at by verify")
-        ),
+        "attempt",
     ],
 )
 def test_a_damaged_file_whose_readers_say_that_repair_sets_it_aside_is_set_aside(lab: Lab, what: str) -> None:

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -145,9 +144,6 @@ def test_a_value_that_is_missing_is_null_and_not_nan() -> None:
     assert not any(isinstance(value, float) and np.isnan(value) for value in column.to_pylist())
 
 
-@pytest.mark.xfail(
-    strict=True, reason="one column of two equal long names overwrites the other's experiments with nulls"
-)
 def test_tasks_whose_long_names_are_equal_lose_no_figure() -> None:
     rows = [
         {

@@ -29,7 +29,11 @@ def yates(*arguments: object, timeout: float = 600, **environment: str) -> subpr
 def start_yates(*arguments: object) -> "subprocess.Popen[str]":
     """Start `yates` and return at once; it leads a process group of its own."""
     return subprocess.Popen(
-        command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+        command(*arguments),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
     )
 
 

@@ -23,15 +23,19 @@ def submit_toys(
     """Write `stages` (parents first), a plan with one experiment a stage, and a submission of `bundles`."""
     number = {stage.id: index for index, stage in enumerate(stages)}
     rows = [
-        StageRow(s.id, s.kind.name, tuple(number[p] for _, p in s.parents), "cpu1", "toy", 1.0) for s in stages
+        StageRow(s.id, s.kind.name, tuple(number[p] for _, p in s.parents), "cpu1", "toy", 1.0)
+        for s in stages
     ]
     experiments = [ExperimentRow(f"e{i:011d}", f"toy/{i}", (i,), {"toy": i}) for i in range(len(stages))]
     for stage in stages:
         stage.write(workspace)
-    write_plan(workspace, PlanRecord("toys", "toys.yaml", "tiny", "corrected", ("number",), experiments, rows))
+    write_plan(
+        workspace, PlanRecord("toys", "toys.yaml", "tiny", "corrected", ("number",), experiments, rows)
+    )
     submitted = tuple(SubmittedStage(*row, execution=0) for row in rows)
     parts = tuple(
-        SubmittedBundle(f"toys-{part}", "cpu1", tuple(range(part, len(stages), bundles))) for part in range(bundles)
+        SubmittedBundle(f"toys-{part}", "cpu1", tuple(range(part, len(stages), bundles)))
+        for part in range(bundles)
     )
     submission = Submission(
         f"toys-{time.time_ns()}", time.time(), "local", "", "", submitted, (execution or Execution(),), parts
@@ -40,7 +44,9 @@ def submit_toys(
     return submission
 
 
-def start_supervisor(workspace: Workspace, submission: Submission, bundle: int = 0, linger: float = 30.0) -> subprocess.Popen[bytes]:
+def start_supervisor(
+    workspace: Workspace, submission: Submission, bundle: int = 0, linger: float = 30.0
+) -> subprocess.Popen[bytes]:
     """Start the real supervisor process on one bundle."""
     command = [sys.executable, "-m", "workers.supervisor", "--workspace", str(workspace.root)]
     command += ["--submission", submission.id, "--bundle", str(bundle), "--linger", str(linger)]

@@ -55,4 +55,6 @@ def _go_wrong(fault: str) -> None:
             time.sleep(3600)
 
 
-TOY = Kind("toy", 1, ToyRecipe, "tests.support.toys:run", roles=("parent",), reference="tests.support.toys:TOY")
+TOY = Kind(
+    "toy", 1, ToyRecipe, "tests.support.toys:run", roles=("parent",), reference="tests.support.toys:TOY"
+)

@@ -121,7 +121,11 @@ def test_a_committed_stage_cannot_be_claimed(workspace: Workspace) -> None:
 def test_a_commit_that_no_journal_knows_is_noted_by_the_next_claimant(workspace: Workspace) -> None:
     attempt = claimant(workspace, "a", dead()).claim(STAGE, "toy", {})
     assert attempt is not None
-    write_atomic(workspace.done_file(STAGE), b'{"attempt": "%s", "stage": "%s", "outcome": "done"}' % (attempt.record["token"].encode(), STAGE.encode()))
+    write_atomic(
+        workspace.done_file(STAGE),
+        b'{"attempt": "%s", "stage": "%s", "outcome": "done"}'
+        % (attempt.record["token"].encode(), STAGE.encode()),
+    )
     assert claimant(workspace, "b").claim(STAGE, "toy", {}) is None
     index = Index(workspace)
     index.refresh()

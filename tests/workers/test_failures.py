@@ -6,7 +6,9 @@ from results.records import AttemptRecord, Ending
 from workers.failures import CHILD_KILLED, held_kinds, next_micro_batch, signature, verdict
 
 
-def record(ending: Ending, step: int = 0, message: str = "", kind: str = "dpo", **execution: object) -> AttemptRecord:
+def record(
+    ending: Ending, step: int = 0, message: str = "", kind: str = "dpo", **execution: object
+) -> AttemptRecord:
     fields = {"ending": ending, "step": step, "message": message, "kind": kind, "execution": execution}
     return AttemptRecord(**{"fingerprint": {"code": "old"}, **fields})  # type: ignore[typeddict-item]
 

@@ -52,7 +52,9 @@ def test_all_stages_run_in_one_warm_child(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize(("fault", "ending"), [("bug", "bug"), ("bad input", "bad_input"), ("crash", "bug")])
-def test_a_failure_is_recorded_with_its_class_and_not_retried(workspace: Workspace, fault: str, ending: str) -> None:
+def test_a_failure_is_recorded_with_its_class_and_not_retried(
+    workspace: Workspace, fault: str, ending: str
+) -> None:
     broken, sound = toy(fault=fault), toy(value=7.0)
     child = toy(broken)
     assert run(workspace, [broken, child, sound]) == 0
@@ -145,7 +147,9 @@ def test_two_supervisors_at_once_commit_every_stage_once(workspace: Workspace) -
     assert [process.wait(120) for process in processes] == [0, 0, 0]
     index = index_of(workspace)
     assert index.done.keys() == {stage.id for stage in stages}
-    assert not any(record["ending"] == "superseded" for records in index.endings.values() for record in records)
+    assert not any(
+        record["ending"] == "superseded" for records in index.endings.values() for record in records
+    )
 
 
 def test_the_child_ends_when_its_supervisor_is_killed(workspace: Workspace) -> None:

@@ -106,8 +106,8 @@ def _from_datasets(location: Location, configuration: str, split: str) -> list[R
         if isinstance(error, ConnectionError | TimeoutError) and not datasets.config.HF_HUB_OFFLINE:
             raise TransientFailure(f"{location.name}: {type(error).__name__} while fetching") from error
         raise BadInput(
-            f"{location.name}: data set not found ({type(error).__name__}); bring it with `yates fetch` "
-            "where there is a network, or map the hub id to a local directory"
+            f"{location.name}: data set not found ({type(error).__name__}); download it where there "
+            "is a network, or map the hub id to a local directory"
         ) from error
 
 

@@ -123,5 +123,5 @@ def _cached(hub: str, revision: str | None, repository: str) -> Path:
         at = f" at revision {revision}" if revision else ""
         raise BadInput(
             f"{repository} {hub!r}{at} is not on this machine: not in the hub map, not a local path, not in "
-            "the hub's cache. Run `yates fetch` where there is a network, or map it to a local path"
+            "the hub's cache. Download it there where there is a network, or map it to a local path with --hub-map"
         ) from None
