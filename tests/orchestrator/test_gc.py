@@ -1,10 +1,14 @@
 """Garbage: what nothing needs is found with its size; what is needed, or written to, is never listed."""
 
+import os
+
 from orchestrator.gc import Garbage, find_garbage, remove
 from orchestrator.verify import verify
 from results.journal import Index
 from results.layout import Workspace
 from tests.orchestrator.lab import Lab, dead, stage_id
+from workers.attempts import HeartbeatObserver
+from workers.processes import ProcessIdentity
 
 
 def garbage(lab: Lab) -> list[Garbage]:
@@ -73,13 +77,18 @@ def test_a_stage_in_no_plan_that_a_live_worker_writes_to_is_not_listed(lab: Lab)
 
 
 def test_a_late_attempt_at_a_finished_stage_that_still_writes_is_not_listed(lab: Lab) -> None:
-    lab.worker("slow", dead())
+    lab.worker("slow", ProcessIdentity("another-node", "another-boot", 17, 0.0))
     slow = lab.claim("base")
-    lab.worker("quick")
+    slow.beat()
+    quick = lab.worker("quick")
+    quick.observer = HeartbeatObserver(stale_seconds=0.0)
+    assert (
+        quick.claim(stage_id("base"), "toy", {}) is None
+    )  # the first look; the second finds it standing still
     lab.finish("base")
-    lab.worker("slow")
-    slow.journal.claimed(stage_id("base"), slow.record["token"], 1.0)
     assert slow.directory not in {item.path for item in garbage(lab)}
+    os.utime(slow.directory / "heartbeat", (0, 0))
+    assert slow.directory in {item.path for item in garbage(lab)}
 
 
 def test_removing_keeps_what_is_needed_and_sound(lab: Lab) -> None:

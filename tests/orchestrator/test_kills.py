@@ -38,7 +38,7 @@ def strike(workspace: Path, generator: random.Random) -> str:
     """Kill one part of the run, or everything; tell which."""
     part = generator.choice(["driver", "supervisor", "child", "all"])
     members = family(workspace)
-    victims = sum(members.values(), []) if part == "all" else members[part][:1]
+    victims = [one for parts in members.values() for one in parts] if part == "all" else members[part][:1]
     for process in victims:
         with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)
