@@ -1,8 +1,9 @@
 """From a recipe's data settings to tokenized rows, with an account of what was left out."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from results.records import MetricRow
 from workers.context import BadInput, StageContext, metric
@@ -13,7 +14,12 @@ from workers.data.preferences import load_pairs
 from workers.data.sampling import draw_pairs
 from workers.data.templates import Renderer
 from workers.data.tokenization import Tokenization, TokenizedExample, TokenizedPair
+from workers.models.cache import rows_cache
 from workers.specs.data import InstructionData, PreferenceData, Template
+
+Row = TypeVar("Row", TokenizedPair, TokenizedExample)
+TOKENS_KEPT = 500_000
+"""Longer sets of rows are tokenized anew: held as Python numbers they would take gigabytes."""
 
 
 @dataclass
@@ -33,6 +39,9 @@ class Account:
         return rows
 
 
+Prepared = tuple[list[Row], Account]
+
+
 def tokenized_pairs(
     context: StageContext,
     data: PreferenceData,
@@ -47,12 +56,17 @@ def tokenized_pairs(
     Raises:
         BadInput: data are missing or malformed, or nothing is left.
     """
-    found = load_pairs(context, data, split)
-    drawn = draw_pairs(found.pairs, data, seed) if split == "train" else found.pairs
-    limits = (data.max_prompt_length, data.max_length)
-    tokenization = Tokenization(tokenizer, renderer(template, tokenizer), *limits)
-    tokenized = tokenization.pairs(drawn)
-    return _some(tokenized), Account(found.read, len(tokenized), found.dropped + tokenization.dropped)
+
+    def make() -> Prepared[TokenizedPair]:
+        found = load_pairs(context, data, split)
+        drawn = draw_pairs(found.pairs, data, seed) if split == "train" else found.pairs
+        limits = (data.max_prompt_length, data.max_length)
+        tokenization = Tokenization(tokenizer, renderer(template, tokenizer), *limits)
+        tokenized = tokenization.pairs(drawn)
+        account = Account(found.read, len(tokenized), found.dropped + tokenization.dropped)
+        return _some(tokenized), account
+
+    return _kept(context, ("pairs", split, *_identity(data, template, tokenizer, seed)), make)
 
 
 def tokenized_examples(
@@ -69,15 +83,40 @@ def tokenized_examples(
     Raises:
         BadInput: data are missing or malformed, or nothing is left.
     """
-    examples, read, dropped, prompt_limit = _examples(context, data, max_length, seed)
-    tokenization = Tokenization(tokenizer, renderer(template, tokenizer), prompt_limit, max_length)
-    tokenized = tokenization.examples(examples)
-    return _some(tokenized), Account(read, len(tokenized), dropped + tokenization.dropped)
+
+    def make() -> Prepared[TokenizedExample]:
+        examples, read, dropped, prompt_limit = _examples(context, data, max_length, seed)
+        tokenization = Tokenization(tokenizer, renderer(template, tokenizer), prompt_limit, max_length)
+        tokenized = tokenization.examples(examples)
+        return _some(tokenized), Account(read, len(tokenized), dropped + tokenization.dropped)
+
+    return _kept(context, ("examples", max_length, *_identity(data, template, tokenizer, seed)), make)
 
 
 def renderer(template: Template, tokenizer: Any) -> Renderer:
     """The template with the tokenizer's own end mark."""
     return Renderer(template, tokenizer.eos_token)
+
+
+def _identity(
+    data: PreferenceData | InstructionData, template: Template, tokenizer: Any, seed: int
+) -> tuple[object, ...]:
+    """What the rows depend on besides the files themselves, whose digest is in the data's settings.
+
+    The seed counts only where rows are drawn by it; a fixed subset is one for all seeds.
+    """
+    drawn = seed if getattr(data, "sampling", "fixed") == "per-seed" else None
+    return (data, template, str(tokenizer.name_or_path), drawn)
+
+
+def _kept(context: StageContext, key: tuple[object, ...], make: Callable[[], Prepared[Row]]) -> Prepared[Row]:
+    """Rows that the worker keeps while they are few: the next seed of the same cell needs them again."""
+    cache = rows_cache(context)
+    place = (*key, tuple(sorted(context.hub_map.items())))
+    rows, account = cache.get(place, make)
+    if sum(row.length for row in rows) > TOKENS_KEPT:
+        cache.forget(place)
+    return list(rows), Account(account.read, account.used, account.dropped.copy())
 
 
 def _examples(

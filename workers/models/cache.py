@@ -8,6 +8,7 @@ from workers.context import StageContext
 
 MODELS_KEPT = 2
 TOKENIZERS_KEPT = 4
+ROWS_KEPT = 4
 
 
 class BoundedCache:
@@ -45,6 +46,11 @@ def model_cache(context: StageContext) -> BoundedCache:
 def tokenizer_cache(context: StageContext) -> BoundedCache:
     """The tokenizers that this worker keeps."""
     return _cache(context, "tokenizers", TOKENIZERS_KEPT)
+
+
+def rows_cache(context: StageContext) -> BoundedCache:
+    """The tokenized training rows that this worker keeps."""
+    return _cache(context, "rows", ROWS_KEPT)
 
 
 def _cache(context: StageContext, name: str, limit: int) -> BoundedCache:
