@@ -126,7 +126,8 @@ def content_digest(path: Path, files: tuple[str, ...] = ()) -> str:
 
 
 def _names(directory: Path, files: tuple[str, ...]) -> set[str]:
-    patterns = [_PLACE.sub("*", name) for name in files] or ["**/*"]
+    # A place beside a star stays one star: `**` means directories, and only as a whole part of a path.
+    patterns = [re.sub(r"\*+", "*", _PLACE.sub("*", name)) for name in files] or ["**/*"]
     found = (path for pattern in patterns for path in directory.glob(pattern) if path.is_file())
     relative = (path.relative_to(directory) for path in found)
     return {path.as_posix() for path in relative if not any(part.startswith(".") for part in path.parts)}

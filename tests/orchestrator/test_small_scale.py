@@ -17,6 +17,14 @@ SLICE = (
     'model == "llama-1-7b" and adapter == "lora" and variant == "single" '
     'and (dataset == "hh-rlhf" or preference == "harmless")'
 )
+FITTING = (  # the rows at hand: one file for each preference, and safety labels alone in BeaverTails' stead
+    "--set",
+    'sources.hh-rlhf.files=["*{preference}-base*"]',
+    "--set",
+    'levels.preference.harmless.held_out=["${dataset.own.harmless}"]',
+    "--set",
+    'levels.preference.helpful.held_out=["${dataset.own.helpful}"]',
+)
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 
 
@@ -48,6 +56,7 @@ def test_a_reduced_grid_runs_on_real_rows(tmp_path: Path, hub_map: Path) -> None
         hub_map,
         "--where",
         SLICE,
+        *FITTING,
         timeout=1000,
         **OFFLINE,
     )
@@ -69,7 +78,17 @@ def test_a_missing_model_is_said_once_and_holds_what_needs_it(tmp_path: Path, hu
     mapping["karpathy/stories260K-hf"] = str(tmp_path / "nowhere")
     hub_map.write_text(yaml.safe_dump(mapping))
     done = yates(
-        "run", GRID, "-w", tmp_path / "runs", "--scale", "small", "--hub-map", hub_map, "--where", SLICE
+        "run",
+        GRID,
+        "-w",
+        tmp_path / "runs",
+        "--scale",
+        "small",
+        "--hub-map",
+        hub_map,
+        "--where",
+        SLICE,
+        *FITTING,
     )
     assert done.returncode in (1, 2)
     said = done.stdout + done.stderr

@@ -34,7 +34,7 @@ def test_a_hub_id_is_mapped_or_a_path_or_explained(lab: Lab, base, monkeypatch):
     with pytest.raises(BadInput, match="mapped to /nowhere"):
         hub_directory({"org/name": "/nowhere"}, "org/name")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(BadInput, match=r"model 'org/absent'.*hub map.*yates fetch"):
+    with pytest.raises(BadInput, match=r"model 'org/absent'.*hub map.*--hub-map"):
         hub_directory({}, "org/absent")
 
 
