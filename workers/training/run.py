@@ -10,6 +10,7 @@ from workers.recipe import Recipe
 from workers.specs.training import Training
 from workers.training.callbacks import StageCallback
 from workers.training.trainers import StageTrainer
+from workers.training.walks import remembered_walks
 
 LAST_STEPS = 10
 """The final loss is the mean of so many last steps."""
@@ -43,7 +44,8 @@ def run_steps(context: StageContext, trainer: Any, callback: StageCallback) -> N
     resume = context.resume_from
     if resume is not None:
         _bring_snapshots(context, int(resume.name))
-    trainer.train(resume_from_checkpoint=str(resume) if resume is not None else None)
+    with remembered_walks(trainer.model):
+        trainer.train(resume_from_checkpoint=str(resume) if resume is not None else None)
     if callback.stopped:
         raise StageStopped
 
