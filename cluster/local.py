@@ -4,8 +4,10 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import psutil
 
@@ -26,17 +28,27 @@ class LocalBackend:
 
     name: str = "local"
     cores: int = field(default_factory=lambda: int(os.environ.get("YATES_LOCAL_SLOTS", _usable_cores())))
+    excluded: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list)
 
-    def slots(self) -> int:
-        """The number of supervisors that may run at once."""
+    def settings(self) -> dict[str, Any]:
+        """There is nothing to record."""
+        return {}
+
+    def slots(self, needs: Mapping[str, Any]) -> int:
+        """The number of supervisors that may run at once, of whatever shape."""
         return self.cores
+
+    def limit_seconds(self, needs: Mapping[str, Any]) -> float:
+        """The hours that the shape asks for: bundles stay that short, though nothing here ends them."""
+        return 3600.0 * float(needs.get("hours", 24.0))
 
     def start(self, workspace: Workspace, submission: Submission) -> int:
         """Start as many supervisors as there are free slots, at least one for each shape. Those that live count.
 
         A bundle without a supervisor is not lost: the others of its shape take its stages when their own are done.
         """
-        free = max(0, self.slots() - len(self.live(workspace)))
+        free = max(0, self.cores - len(self.live(workspace)))
         firsts = {bundle.shape: number for number, bundle in reversed(list(enumerate(submission.bundles)))}
         others = [number for number in range(len(submission.bundles)) if number not in firsts.values()]
         chosen = [*firsts.values(), *others][: max(free, len(firsts))] if free else []
@@ -58,6 +70,24 @@ class LocalBackend:
             elif lives is False and record["backend"] == self.name:
                 path.unlink(missing_ok=True)
         return names
+
+    def lives(self, record: Mapping[str, Any]) -> bool | None:
+        """As the process table says."""
+        return ProcessIdentity.from_record(record).lives()
+
+    def covered(self, workspace: Workspace) -> set[str]:
+        """Nothing: `start` counts the supervisors that live, and claims keep them apart."""
+        return set()
+
+    def settle(self, workspace: Workspace) -> None:
+        """Nothing: whoever takes a stage over from a dead process writes down that it was lost."""
+
+    def cancel(self, workspace: Workspace, stages: set[str]) -> int:
+        """Nothing waits in a queue; supervisors see the tombstones."""
+        return 0
+
+    def refresh(self) -> None:
+        """Nothing is remembered."""
 
     def stop(self, workspace: Workspace) -> int:
         """Send SIGTERM to the live supervisors: they checkpoint, record, and end."""

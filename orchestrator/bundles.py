@@ -6,7 +6,7 @@ time limit. So bundles are few and long (one for each slot, unless the limit for
 a base model rarely.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from math import ceil
@@ -76,11 +76,15 @@ class _Ready:
 
 
 def make_bundles(
-    stages: Sequence[BundledStage], slots: int, limit_seconds: float, overhead_seconds: float
+    stages: Sequence[BundledStage],
+    slots: int | Mapping[str, int],
+    limit_seconds: float | Mapping[str, float],
+    overhead_seconds: float,
 ) -> list[Bundle]:
     """Bundles that hold every stage exactly once, ordered by their expected start.
 
-    `overhead_seconds` is what a bundle costs before its first stage (process start, model load).
+    `slots` and `limit_seconds` are one number for all shapes, or one for each. `overhead_seconds` is what a bundle
+    costs before its first stage (process start, model load).
 
     Invariants: all stages of a bundle have its shape; a bundle with its overhead stays below `limit_seconds`
     unless it is a single stage; the orders inside all bundles and the parents of all stages agree with one
@@ -90,7 +94,10 @@ def make_bundles(
     Raises:
         ValueError: an id stands twice, or parents go round in a circle.
     """
-    layout = _Layout(stages, max(1, slots), limit_seconds, overhead_seconds)
+    shapes = {stage.shape for stage in stages}
+    each_slots = slots if isinstance(slots, Mapping) else dict.fromkeys(shapes, slots)
+    limits = limit_seconds if isinstance(limit_seconds, Mapping) else dict.fromkeys(shapes, limit_seconds)
+    layout = _Layout(stages, each_slots, limits, overhead_seconds)
     found = sorted(layout.run(), key=lambda item: (item[0], item[1].shape))
     return [
         Bundle(f"{slot.shape}-{number:04d}", slot.shape, tuple(slot.stages), start, slot.seconds)
@@ -101,8 +108,14 @@ def make_bundles(
 class _Layout:
     """The simulation of one set of stages."""
 
-    def __init__(self, stages: Sequence[BundledStage], slots: int, limit: float, overhead: float) -> None:
-        self.stages, self.limit, self.overhead = stages, limit, overhead
+    def __init__(
+        self,
+        stages: Sequence[BundledStage],
+        slots: Mapping[str, int],
+        limits: Mapping[str, float],
+        overhead: float,
+    ) -> None:
+        self.stages, self.limits, self.overhead = stages, limits, overhead
         self.number = {stage.id: number for number, stage in enumerate(stages)}
         if len(self.number) != len(stages):
             raise ValueError("a stage stands twice among those to bundle")
@@ -113,7 +126,9 @@ class _Layout:
                 self.children[parent].append(number)
                 self.waiting[number] += 1
         self.ready: dict[str, _Ready] = {stage.shape: _Ready() for stage in stages}
-        self.idle = {shape: _idle_slots(shape, stages, slots, overhead) for shape in self.ready}
+        self.idle = {
+            shape: _idle_slots(shape, stages, max(1, slots[shape]), overhead) for shape in self.ready
+        }
         self.events: list[tuple[float, int, int, _Slot]] = []
         self.closed: list[tuple[float, _Slot]] = []
 
@@ -162,7 +177,7 @@ class _Layout:
 
     def _start(self, time: float, slot: _Slot, number: int) -> None:
         cost = self.stages[number].cost
-        if slot.stages and self.overhead + slot.seconds + cost > self.limit:
+        if slot.stages and self.overhead + slot.seconds + cost > self.limits[slot.shape]:
             self.closed.append((slot.start, _Slot(slot.shape, "", slot.start, slot.seconds, slot.stages)))
             slot.stages, slot.seconds = [], 0.0
         begin = time

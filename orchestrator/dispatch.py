@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,27 +31,38 @@ class WorkItem:
 
 @dataclass(frozen=True)
 class Work:
-    """Unfinished stages, parents first, and what their shapes need."""
+    """Unfinished stages, parents first, and what their shapes need; the rest as `Submission` has it."""
 
     items: Sequence[WorkItem]
     shapes: dict[str, dict[str, Any]] = field(default_factory=dict)
     hub_map: dict[str, str] = field(default_factory=dict)
     plan: str = ""
+    study: str = ""
+    canary: bool = False
+    progress: tuple[int, int] = (0, 0)
+    stalled: int = 0
 
 
 def dispatch(workspace: Workspace, backend: Backend, work: Work) -> Submission | None:
-    """Write a submission for `work` and start it; None when there is nothing to do."""
-    if not work.items:
+    """Write a submission for `work` and start it; None when there is nothing to do.
+
+    Stages that jobs in the backend's queue hold already are part of it, but in none of its bundles.
+
+    Raises:
+        WorkspaceError: the backend refuses, or cannot be asked; nothing was started then.
+    """
+    covered = backend.covered(workspace) if work.items else set()
+    if all(item.stage in covered for item in work.items):
         return None
-    submission = make_submission(backend, work, freeze_code(workspace))
+    submission = make_submission(backend, work, freeze_code(workspace), covered)
     lift_tombstones(workspace, (item.stage for item in work.items))
     submission.write(workspace)
     backend.start(workspace, submission)
     return submission
 
 
-def make_submission(backend: Backend, work: Work, code: str) -> Submission:
-    """The submission of `work`: numbered stages, distinct executions, bundles."""
+def make_submission(backend: Backend, work: Work, code: str, covered: Set[str] = frozenset()) -> Submission:
+    """The submission of `work`: numbered stages, distinct executions, bundles of what is not `covered`."""
     number = {item.stage: index for index, item in enumerate(work.items)}
     executions = list(dict.fromkeys(item.execution for item in work.items))
     position = {execution: index for index, execution in enumerate(executions)}
@@ -64,9 +75,16 @@ def make_submission(backend: Backend, work: Work, code: str) -> Submission:
         code=code,
         stages=tuple(stages),
         executions=tuple(executions),
-        bundles=tuple(_bundles(backend, work, stages, number)),
+        bundles=tuple(
+            _bundles(backend, work, [one for one in stages if one.stage not in covered], stages, number)
+        ),
         shapes=work.shapes,
         hub_map=work.hub_map,
+        profile=backend.settings(),
+        study=work.study,
+        canary=work.canary,
+        progress=work.progress,
+        stalled=work.stalled,
     )
 
 
@@ -83,18 +101,24 @@ def _submitted(item: WorkItem, number: dict[str, int], execution: int) -> Submit
 
 
 def _bundles(
-    backend: Backend, work: Work, stages: list[SubmittedStage], number: dict[str, int]
+    backend: Backend,
+    work: Work,
+    chosen: list[SubmittedStage],
+    stages: list[SubmittedStage],
+    number: dict[str, int],
 ) -> Iterable[SubmittedBundle]:
-    limit = min((3600.0 * shape.get("hours", 24.0) for shape in work.shapes.values()), default=86400.0)
+    shapes = {stage.shape: work.shapes.get(stage.shape, {}) for stage in chosen}
     bundled = [
         BundledStage(
             stage.stage,
             stage.shape,
             stage.affinity,
             stage.cost,
-            tuple(stages[p].stage for p in stage.parents),
+            tuple(stages[parent].stage for parent in stage.parents),
         )
-        for stage in stages
+        for stage in chosen
     ]
-    for bundle in make_bundles(bundled, backend.slots(), limit, START_UP_SECONDS):
+    slots = {shape: backend.slots(needs) for shape, needs in shapes.items()}
+    limits = {shape: backend.limit_seconds(needs) for shape, needs in shapes.items()}
+    for bundle in make_bundles(bundled, slots, limits, START_UP_SECONDS):
         yield SubmittedBundle(bundle.name, bundle.shape, tuple(number[stage] for stage in bundle.stages))

@@ -75,6 +75,11 @@ class Plan:
         return Stage(planned.id, planned.kind, recipe, parents)
 
     @property
+    def gpu_hours(self) -> float:
+        """Expected GPU-hours: a stage's seconds times the GPUs of its shape."""
+        return sum(stage.cost * stage.resources.gpus for stage in self.stages) / 3600
+
+    @property
     def shapes(self) -> dict[str, dict[str, Any]]:
         """What each resource shape needs of a node; of stages with one shape, the longest hours."""
         longest: dict[str, Resources] = {}

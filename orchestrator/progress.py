@@ -3,7 +3,6 @@
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -12,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cluster.backend import find_backend
-from orchestrator.remainder import remaining_work
+from orchestrator.remainder import remaining_work, without_cancelled
 from orchestrator.units import human_seconds
 from orchestrator.view import View
 
@@ -84,14 +83,10 @@ class Driver:
         self._restarts = 0 if done > self._done else self._restarts + 1
         self._done, self._quiet = done, 0
         chosen = [one for one in self._view.experiments.values() if one.id in self._chosen]
-        work = remaining_work(self._view, chosen)
-        work = replace(work, items=[item for item in work.items if not self._cancelled(item.stage)])
+        work = without_cancelled(self._view.workspace, remaining_work(self._view, chosen))
         if self._restarts >= RESTARTS:
             return False
         return dispatch(self._view.workspace, find_backend("local"), work) is not None
-
-    def _cancelled(self, stage: str) -> bool:
-        return self._view.workspace.tombstone(stage).exists()
 
 
 class Display:

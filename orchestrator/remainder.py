@@ -1,6 +1,7 @@
 """What is left to do for some experiments: their unfinished stages and those that these stand on."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from orchestrator.dispatch import Work, WorkItem
 from orchestrator.view import Experiment, View
@@ -75,3 +76,12 @@ def remaining_work(view: View, experiments: Iterable[Experiment], plan: str = ""
     """`remainder` as it was last submitted, ready to dispatch."""
     executions, hub_map = submitted_executions(view.workspace)
     return Work(remainder(view, experiments, executions), shapes_of(view), hub_map, plan)
+
+
+def without_cancelled(workspace: Workspace, work: Work) -> Work:
+    """`work` without what was cancelled and what stands on it: only a person lifts a cancellation."""
+    dropped: set[str] = set()
+    for item in work.items:
+        if workspace.tombstone(item.stage).exists() or not dropped.isdisjoint(item.parents):
+            dropped.add(item.stage)
+    return replace(work, items=[item for item in work.items if item.stage not in dropped])

@@ -1,9 +1,11 @@
 """Resuming: exactly the unfinished stages of the selected experiments, as they were last submitted."""
 
 import secrets
+from dataclasses import replace
 
-from cluster.backend import find_backend
+from cluster.backend import Backend
 from orchestrator.dispatch import dispatch
+from orchestrator.memory import raise_memory
 from orchestrator.remainder import remaining_work
 from orchestrator.view import Experiment, View
 from results.journal import Journal
@@ -11,13 +13,19 @@ from workers.submission import Submission
 
 
 def resume(
-    view: View, experiments: list[Experiment], backend: str, release: bool = False
+    view: View, experiments: list[Experiment], backend: Backend, release: bool = False
 ) -> Submission | None:
-    """Submit what `experiments` still need; with `release` also what failed for good. None: nothing to do."""
-    chosen = find_backend(backend)
+    """Submit what `experiments` still need; with `release` also what failed for good.
+
+    None: nothing is to be done, or jobs in the backend's queue hold all of it.
+    """
+    backend.settle(view.workspace)
+    view.refresh()
     if release:
         release_failures(view)
-    return dispatch(view.workspace, chosen, remaining_work(view, experiments))
+    work = raise_memory(view, remaining_work(view, experiments))
+    study = next((one.plan.study for one in experiments), "")
+    return dispatch(view.workspace, backend, replace(work, study=study))
 
 
 def release_failures(view: View) -> int:

@@ -1,11 +1,13 @@
 """Submitting a plan: its record and stages are written, what is unfinished goes to a backend."""
 
+from collections.abc import Sequence
+
 from cluster.backend import Backend
 from cluster.code import current_code
 from orchestrator.dispatch import Work, dispatch
 from orchestrator.plan import Plan
 from orchestrator.remainder import remainder
-from orchestrator.view import View
+from orchestrator.view import Experiment, View
 from results.files import WorkspaceError
 from results.journal import Index
 from results.layout import Workspace
@@ -14,9 +16,15 @@ from workers.submission import Submission
 
 
 def submit_plan(
-    workspace: Workspace, plan: Plan, backend: Backend, hub_map: dict[str, str] | None = None
+    workspace: Workspace,
+    plan: Plan,
+    backend: Backend,
+    hub_map: dict[str, str] | None = None,
+    canary: bool = False,
 ) -> Submission | None:
-    """Write the plan, then submit its unfinished stages; None when all is done.
+    """Write the plan, then submit its unfinished stages; None when all is done or on its way.
+
+    With `canary` only one experiment of each kind goes first; the tail of that trial submits the others.
 
     Stages that another grid or an earlier submission already finished are not touched.
 
@@ -30,12 +38,22 @@ def submit_plan(
         executions = {stage.id: stage.execution for stage in plan.stages}
         ids = {one.id for one in plan.experiments}
         chosen = [one for one in view.experiments.values() if one.id in ids]
-        items = remainder(view, chosen, executions)
-        return dispatch(workspace, backend, Work(items, plan.shapes, hub_map or {}, digest))
+        items = remainder(view, canaries(chosen) if canary else chosen, executions)
+        work = Work(items, plan.shapes, hub_map or {}, digest, plan.record().study, canary)
+        return dispatch(workspace, backend, work)
     except OSError as error:
         raise WorkspaceError(
             f"{workspace.root}: the workspace cannot be written ({error.strerror})"
         ) from None
+
+
+def canaries(experiments: Sequence[Experiment]) -> list[Experiment]:
+    """The first experiment of each kind: those with the same kinds of stages on the same shapes are alike."""
+    kinds: dict[tuple[tuple[str, str], ...], Experiment] = {}
+    for one in experiments:
+        stages = [one.plan.stages[index] for index in one.row.stages.values()]
+        kinds.setdefault(tuple(sorted({(stage.kind, stage.shape) for stage in stages})), one)
+    return list(kinds.values())
 
 
 def _write_stages(workspace: Workspace, plan: Plan) -> None:

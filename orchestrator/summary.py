@@ -78,7 +78,18 @@ def status_summary(view: View, experiments: list[Experiment]) -> dict[str, Any]:
         "stages": {kind: dict(sorted(states.items())) for kind, states in sorted(kinds.items())},
         "held_because": view.held,
         "workers": [record["name"] for record in view.live_supervisors()],
+        "slurm": _slurm(view),
     }
+
+
+def _slurm(view: View) -> dict[str, Any] | None:
+    """What Slurm's queue holds of this workspace, where anything went there."""
+    if not view.workspace.jobs.is_dir():
+        return None
+    from cluster.slurm.report import queue_report
+
+    report = queue_report(view.workspace)
+    return None if report is None else {**asdict(report), "lines": report.lines}
 
 
 def print_status(view: View, experiments: list[Experiment]) -> None:
@@ -95,6 +106,9 @@ def print_status(view: View, experiments: list[Experiment]) -> None:
     _print_failures(console, view)
     workers = summary["workers"]
     console.print(f"{len(workers)} workers run" if workers else "no worker runs")
+    report = summary["slurm"]
+    for line in report["lines"] if report else ():
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def print_outcome(view: View, experiments: list[str]) -> int:

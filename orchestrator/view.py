@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from cluster.backend import BACKENDS, Backend, find_backend
 from results.files import WorkspaceError, read_json_or_none
 from results.journal import Index
 from results.layout import Workspace
@@ -52,11 +53,14 @@ class View:
         self.code = code
         self.plans = read_plans(workspace)
         self._lives: dict[str, bool] = {}
+        self._backends: dict[str, Backend] = {}
         self.refresh()
 
     def refresh(self) -> None:
         """Read the journals on and derive every state anew."""
         self.index.refresh()
+        for backend in self._backends.values():
+            backend.refresh()
         self._note_unjournalled()
         done = self.index.done
         standing = {
@@ -110,11 +114,7 @@ class View:
 
     def live_supervisors(self) -> list[dict[str, Any]]:
         """The records of supervisors that are not known to be dead."""
-        return [
-            record
-            for record in self._supervisors()
-            if ProcessIdentity.from_record(record).lives() is not False
-        ]
+        return [record for record in self._supervisors() if self._record_lives(record)]
 
     def _near(self, text: str) -> str:
         from difflib import get_close_matches
@@ -132,6 +132,18 @@ class View:
             if record is not None:
                 yield record
 
+    def _record_lives(self, record: dict[str, Any]) -> bool:
+        """Whether a supervisor is not known to be dead: its backend is asked; its silence proves nothing."""
+        if "ending" in record:
+            return False
+        known = ProcessIdentity.from_record(record).lives()
+        name = record["backend"]
+        if known is not None or name not in BACKENDS:
+            return known is not False
+        if name not in self._backends:
+            self._backends[name] = find_backend(name)
+        return self._backends[name].lives(record) is not False
+
     def _any_lives(self, claims: dict[str, str]) -> bool:
         return any(self._writer_lives(writer) for writer in claims.values())
 
@@ -143,7 +155,7 @@ class View:
             record = read_json_or_none(self.workspace.supervisors / f"{writer}.json")
         except WorkspaceError:
             record = None
-        lives = record is not None and ProcessIdentity.from_record(record).lives() is not False
+        lives = record is not None and self._record_lives(record)
         self._lives[writer] = lives
         return lives
 

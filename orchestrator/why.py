@@ -85,9 +85,22 @@ def _pending(view: View, plan: PlanRecord, row: StageRow) -> str:
         return f"was cancelled before {_label(row)}; `yates resume` takes it up again"
     last = view.index.standing(row.stage)
     before = f" (its last try was {last[-1]['ending']} {_ago(last[-1]['ended'])})" if last else ""
+    job = _queued(view, row.stage)
+    if job:
+        return f"waits for {_label(row)}, {job}{before}"
     if view.live_supervisors():
         return f"waits for {_label(row)}, which is in the queue of the running workers{before}"
     return f"waits for {_label(row)}{before}, and no worker runs; `yates resume` starts them"
+
+
+def _queued(view: View, stage: str) -> str:
+    """The job in Slurm's queue that would run a stage, and what it waits for."""
+    if not view.workspace.jobs.is_dir():
+        return ""
+    from cluster.slurm.report import waiting_job
+
+    job = waiting_job(view.workspace, stage)
+    return "" if job is None else f"which job {job.id} would run; Slurm says {job.state} ({job.reason})"
 
 
 def _diverged(view: View, plan: PlanRecord, row: StageRow) -> str:

@@ -27,6 +27,11 @@ class Workspace:
         return self.root / "submissions"
 
     @property
+    def jobs(self) -> Path:
+        """One file per call of a scheduler: under which name and number which bundles went to it."""
+        return self.root / "jobs"
+
+    @property
     def stages(self) -> Path:
         """One directory per stage, in 256 shards named by the first two digits of the stage id."""
         return self.root / "stages"

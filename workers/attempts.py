@@ -105,7 +105,7 @@ class Claimant:
         if not self._is_own(record) and not self.observer.is_stale(directory, record):
             return False
         if record is not None:
-            self.journal.ended(_lost(record, directory))
+            self.journal.ended(lost_record(record, directory))
         return True
 
     def _is_own(self, record: AttemptRecord | None) -> bool:
@@ -219,7 +219,7 @@ def _read_record(directory: Path) -> AttemptRecord | None:
     return record
 
 
-def _lost(record: AttemptRecord, directory: Path) -> AttemptRecord:
+def lost_record(record: AttemptRecord, directory: Path) -> AttemptRecord:
     """The record of an abandoned attempt, ended at its last heartbeat, at the step that this named."""
     lost = record.copy()
     lost["ending"], lost["message"] = "lost", "its process is gone"

@@ -51,6 +51,8 @@ class Child:
         threading.Thread(target=_listen, args=(commands, self._inbox), daemon=True).start()
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # Slurm sends its warning to every process of the job; the supervisor takes it and asks us to stop.
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 
     def serve(self) -> None:
         """Run the stages that the supervisor names, until it closes the pipe and the listener ends the process."""

@@ -41,6 +41,8 @@ class Submission:
 
     `stages` also holds the unfinished parents that others may be running, so that a supervisor can take over
     what nobody holds. `code` is the hash under `code/` that the jobs run; `shapes` says what each shape needs.
+    `canary` marks a trial: when it is done, its tail submits the whole plan. `progress` is what the workspace had
+    reached when this was made (see `orchestrator.tail`), `stalled` how many submissions in a row brought none.
     """
 
     id: str
@@ -54,12 +56,20 @@ class Submission:
     shapes: dict[str, dict[str, Any]] = field(default_factory=dict)
     hub_map: dict[str, str] = field(default_factory=dict)
     profile: dict[str, Any] = field(default_factory=dict)
+    study: str = ""
+    canary: bool = False
+    progress: tuple[int, int] = (0, 0)
+    stalled: int = 0
 
     def write(self, workspace: Workspace) -> None:
         """Write `submissions/<id>.json`."""
         content = asdict(self)
         content["executions"] = [execution.model_dump(mode="json") for execution in self.executions]
         write_atomic(workspace.submissions / f"{self.id}.json", json_bytes(content))
+
+    def forget(self, workspace: Workspace) -> None:
+        """Take the submission back: its backend took nothing of it."""
+        (workspace.submissions / f"{self.id}.json").unlink(missing_ok=True)
 
     @classmethod
     def read(cls, workspace: Workspace, identity: str) -> "Submission":
@@ -78,6 +88,7 @@ class Submission:
             SubmittedBundle(bundle["name"], bundle["shape"], tuple(bundle["stages"]))
             for bundle in content["bundles"]
         )
+        content["progress"] = tuple(content.get("progress", (0, 0)))
         return cls(**content)
 
 
@@ -88,6 +99,7 @@ def register_supervisor(
     name: str,
     identity: ProcessIdentity,
     job: str | None = None,
+    node: str = "",
 ) -> None:
     """Note in `supervisors/<name>.json` that a supervisor has been started, and as which process."""
     record = {
@@ -97,6 +109,7 @@ def register_supervisor(
         "bundle": bundle,
         "backend": submission.backend,
         "job": job,
+        "node": node,
         "started": time.time(),
     }
     write_atomic(workspace.supervisors / f"{name}.json", json_bytes(record))
@@ -120,3 +133,12 @@ def _read_or_none(workspace: Workspace, name: str) -> Submission | None:
         return Submission.read(workspace, name)
     except (WorkspaceError, OSError, ValueError, TypeError, KeyError):
         return None
+
+
+def newest_submission(workspace: Workspace, backend: str | None = None) -> Submission | None:
+    """The submission made last, to `backend` or to any; None where there is none."""
+    for path in sorted(workspace.submissions.glob("*.json"), reverse=True):  # ids begin with the time
+        found = _read_or_none(workspace, path.stem)
+        if found is not None and backend in (None, found.backend):
+            return found
+    return None

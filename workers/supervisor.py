@@ -34,6 +34,7 @@ WAIT_SECONDS = 0.2
 GRACE_SECONDS = 60.0
 CHILD_STAGES = 400
 TROUBLES = 60
+EARLY_WARNING_SECONDS = 60.0
 
 StopReason = Literal["preempted", "timeout"]
 UNREADABLE = (WorkspaceError, OSError, ImportError, SyntaxError, ValueError, KeyError, TypeError)
@@ -41,7 +42,11 @@ UNREADABLE = (WorkspaceError, OSError, ImportError, SyntaxError, ValueError, Key
 
 @dataclass
 class Supervisor:
-    """One bundle's run. `linger` is how long it waits, with nothing ready, for what others still run."""
+    """One bundle's run. `linger` is how long it waits, with nothing ready, for what others still run.
+
+    At `deadline` (seconds since the epoch) it saves itself and ends. Afterwards `stop` and `stopped_by` (a
+    signal) say why it ended early, and `advanced` whether a stage was committed or got further.
+    """
 
     workspace: Workspace
     submission: Submission
@@ -50,7 +55,10 @@ class Supervisor:
     job: str | None = None
     linger: float = 3600.0
     deadline: float | None = None
+    node: str = ""
     stop: StopReason | None = None
+    stopped_by: int | None = None
+    advanced: bool = False
     child: ChildProcess | None = None
     _troubles: int = 0
 
@@ -181,6 +189,7 @@ class Supervisor:
             }
         )
         self._end(attempt, self._watch(attempt, execution))
+        self.advanced = self.advanced or _got_further(attempt)
 
     def _watch(self, attempt: Attempt, execution: Execution) -> dict[str, Any]:
         """Follow the child until it says how the stage went, or dies, hangs, or must stop."""
@@ -273,11 +282,24 @@ class Supervisor:
             self.stop = self.stop or "timeout"
 
     def _on_stop(self, number: int, frame: FrameType | None) -> None:
-        self.stop = self.stop or "preempted"
+        self.stopped_by = self.stopped_by or number
+        self.stop = self.stop or ("timeout" if self._near_deadline() else "preempted")
+
+    def _near_deadline(self) -> bool:
+        """Slurm's warning before the time limit may come a minute early."""
+        return self.deadline is not None and time.time() >= self.deadline - EARLY_WARNING_SECONDS
 
     def _register(self) -> None:
         identity = self.claimant.identity
-        register_supervisor(self.workspace, self.submission, self.bundle, self.name, identity, self.job)
+        register_supervisor(
+            self.workspace, self.submission, self.bundle, self.name, identity, self.job, self.node
+        )
+
+
+def _got_further(attempt: Attempt) -> bool:
+    """Whether an ended attempt committed, or passed the step that it started from."""
+    record = attempt.record
+    return record["ending"] in ("done", "diverged") or record["step"] > (record["resumed_from"] or 0)
 
 
 class Watch:

@@ -26,7 +26,14 @@ HubMap = Annotated[
     Path | None,
     typer.Option("--hub-map", envvar="YATES_HUB_MAP", help="A YAML file that maps hub ids to local paths."),
 ]
-On = Annotated[str, typer.Option("--on", help="Where to run: local, slurm, ray.")]
+On = Annotated[str, typer.Option("--on", help="Where to run: local, slurm.")]
+OnAgain = Annotated[
+    str | None, typer.Option("--on", help="Where to run: local, slurm. Default: where it was last submitted.")
+]
+Profile = Annotated[
+    str | None,
+    typer.Option("--profile", help="The cluster's profile: a name or a YAML file. Default: YATES_PROFILE."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 DEFAULT_ROOT = Path("runs")

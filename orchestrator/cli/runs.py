@@ -2,19 +2,26 @@
 
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.cli import options
 from orchestrator.cli.grids import make_plan
+from results.files import WorkspaceError
 from results.layout import Workspace
 
 if TYPE_CHECKING:
+    from cluster.backend import Backend
     from orchestrator.view import Experiment, View
+    from workers.submission import Submission
 
 Release = Annotated[bool, typer.Option("--release", help="Try again also what failed for good or is held.")]
+Canary = Annotated[
+    bool,
+    typer.Option("--canary", help="Run one experiment of each kind first, the rest when they are through."),
+]
+MaxGpuHours = Annotated[float | None, typer.Option(help="Ask before submitting more GPU-hours than these.")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait with a live display, or return at once.")]
 
 
@@ -42,27 +49,50 @@ def run(
     where: options.Where = None,
     set_: options.Set = None,
     hub_map: options.HubMap = None,
+    canary: Canary = False,
 ) -> None:
     """Plan, submit to this machine, wait, summarise."""
-    place, experiments = _submit(grid, workspace, scale, preset, cells, where, set_, hub_map, "local")
-    _wait_and_exit(place, experiments)
+    from cluster.backend import find_backend
+    from orchestrator.submit import submit_plan
+
+    planned, mapping = make_plan(grid, scale, preset, cells, where, set_, hub_map)
+    place, backend = options.make_workspace(workspace), find_backend("local")
+    if canary:
+        submit_plan(place, planned, backend, mapping, canary=True)
+        _wait_for_trial(place, [one.id for one in planned.experiments])
+    submit_plan(place, planned, backend, mapping)
+    _wait_and_exit(place, [one.id for one in planned.experiments])
 
 
 def submit(
     grid: options.Grid,
     workspace: options.Root = options.DEFAULT_ROOT,
     on: options.On = "local",
+    profile: options.Profile = None,
     scale: options.Scale = None,
     preset: options.Preset = None,
     cells: options.Cells = None,
     where: options.Where = None,
     set_: options.Set = None,
     hub_map: options.HubMap = None,
+    canary: Canary = False,
+    max_gpu_hours: MaxGpuHours = None,
 ) -> None:
     """Hand the grid to a backend."""
-    place, experiments = _submit(grid, workspace, scale, preset, cells, where, set_, hub_map, on)
+    from orchestrator.backends import choose_backend
+    from orchestrator.submit import submit_plan
+
+    if canary and on == "local":
+        raise WorkspaceError("--canary: on this machine use `yates run --canary`, which waits for the trial")
+    backend = choose_backend(None, on, profile)
+    planned, mapping = make_plan(grid, scale, preset, cells, where, set_, hub_map)
+    limit = max_gpu_hours or backend.settings().get("max_gpu_hours")
+    _ask_above(limit, planned.gpu_hours)
+    place = options.make_workspace(workspace)
+    _say_submitted(backend, place, submit_plan(place, planned, backend, mapping, canary))
     typer.echo(
-        f"{len(experiments)} experiments are in {place.root}; `yates status -w {place.root}` follows them"
+        f"{len(planned.experiments)} experiments are in {place.root}; "
+        f"`yates status -w {place.root}` follows them"
     )
 
 
@@ -92,29 +122,38 @@ def status(
 def resume(
     workspace: options.Root = options.DEFAULT_ROOT,
     where: options.Where = None,
-    on: options.On = "local",
+    on: options.OnAgain = None,
+    profile: options.Profile = None,
     release: Release = False,
     wait: Wait = True,
 ) -> None:
-    """Submit what is unfinished."""
+    """Submit what is unfinished. On this machine it waits; a cluster's jobs are left to themselves."""
+    from orchestrator.backends import choose_backend
     from orchestrator.resume import resume as resume_experiments
 
     view = _view(options.open_workspace(workspace))
     experiments = _selected(view, where)
-    resume_experiments(view, experiments, on, release)
-    if wait:
+    backend = choose_backend(view.workspace, on, profile)
+    submission = resume_experiments(view, experiments, backend, release)
+    if backend.name != "local":
+        _say_submitted(backend, view.workspace, submission)
+    elif wait:
         _wait_and_exit(view.workspace, [one.id for one in experiments])
 
 
 def cancel(workspace: options.Root = options.DEFAULT_ROOT, where: options.Where = None) -> None:
     """Stop the selected experiments."""
+    from orchestrator.backends import used_backends
     from orchestrator.cancel import cancel as cancel_experiments
 
     view = _view(options.open_workspace(workspace))
     experiments = _selected(view, where)
     stages = cancel_experiments(view, experiments)
+    jobs = sum(backend.cancel(view.workspace, set(stages)) for backend in used_backends(view.workspace))
+    waiting = f" ({jobs} waiting jobs with them)" if jobs else ""
     typer.echo(
-        f"{len(stages)} stages of {len(experiments)} experiments are cancelled; `yates resume` lifts that"
+        f"{len(stages)} stages of {len(experiments)} experiments are cancelled{waiting}; "
+        "`yates resume` lifts that"
     )
 
 
@@ -130,36 +169,63 @@ def logs(
     experiment: str,
     workspace: options.Root = options.DEFAULT_ROOT,
     lines: Annotated[int, typer.Option(help="How many of the last lines of each log.")] = 40,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Print on, until Ctrl-C.")] = False,
 ) -> None:
     """Print the ends of the logs of the workers that ran an experiment's stages."""
-    from orchestrator.logs import log_files
+    from orchestrator.logs import follow_logs, log_files, tail_of
 
     view = _view(options.open_workspace(workspace))
-    for path in log_files(view, view.find(experiment)):
+    chosen = view.find(experiment)
+    for path in log_files(view, chosen):
         typer.echo(f"==> {path} <==")
-        typer.echo("\n".join(path.read_text(errors="replace").splitlines()[-lines:]))
+        typer.echo(tail_of(path, lines))
+    if follow:
+        for text in follow_logs(view, chosen):
+            typer.echo(text, nl=False)
 
 
-def _submit(
-    grid: Path,
-    workspace: Path,
-    scale: str | None,
-    preset: str | None,
-    cells: str | None,
-    where: str | None,
-    overrides: list[str] | None,
-    hub_map: Path | None,
-    backend: str,
-) -> tuple[Workspace, list[str]]:
-    """Plan and submit; return the workspace and the ids of the experiments."""
-    from cluster.backend import find_backend
-    from orchestrator.submit import submit_plan
+def _say_submitted(backend: "Backend", place: Workspace, submission: "Submission | None") -> None:
+    """Say what went to the backend, and see that its first job starts.
 
-    chosen = find_backend(backend)
-    planned, mapping = make_plan(grid, scale, preset, cells, where, overrides, hub_map)
-    place = options.make_workspace(workspace)
-    submit_plan(place, planned, chosen, mapping)
-    return place, [one.id for one in planned.experiments]
+    Raises:
+        WorkspaceError: the first job could not start.
+    """
+    for note in backend.notes:
+        typer.echo(note)
+    if submission is None:
+        typer.echo("nothing was submitted: all is done, or held by jobs that are queued")
+    elif backend.name == "slurm":
+        from cluster.slurm.first import watch_first_job
+
+        typer.echo(f"{len(submission.bundles)} bundles are on their way to Slurm ({submission.id})")
+        watch_first_job(place, submission)
+
+
+def _ask_above(limit: float | None, gpu_hours: float) -> None:
+    """Ask before more GPU-hours than `limit` are spent.
+
+    Raises:
+        WorkspaceError: there is nobody to ask, or the answer is no.
+    """
+    if limit is None or gpu_hours <= limit:
+        return
+    text = f"the plan needs about {gpu_hours:.0f} GPU-hours, more than the limit of {limit:g}"
+    if not sys.stdin.isatty() or not typer.confirm(f"{text}. Submit it?"):
+        raise WorkspaceError(f"{text}; raise --max-gpu-hours, or select fewer experiments with --where")
+
+
+def _wait_for_trial(workspace: Workspace, experiments: list[str]) -> None:
+    """Follow the trial of one experiment of each kind; end here when one of them did not come through."""
+    from orchestrator.progress import follow
+    from orchestrator.submit import canaries
+    from orchestrator.summary import print_outcome
+
+    view = _view(workspace)
+    trial = [one.id for one in canaries([view.experiments[identity] for identity in experiments])]
+    if follow(view, trial, until_idle=True):
+        sys.exit(130)
+    if any(view.survey.experiments[identity] not in ("done", "diverged") for identity in trial):
+        sys.exit(print_outcome(view, trial))
 
 
 def _view(workspace: Workspace) -> "View":

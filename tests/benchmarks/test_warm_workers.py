@@ -25,7 +25,7 @@ from workers.submission import Submission, SubmittedBundle, SubmittedStage
 
 SLICE = (
     'variant == "single" and model == "llama-1-7b" and dataset == "beavertails" '
-    'and preference == "harmless" and adapter == "lora" and seed in (0, 1, 2)'
+    'and preference == "harmless" and adapter == "lora"'
 )
 SHARED = ("pretrain", "reference")
 SAMPLES = 5

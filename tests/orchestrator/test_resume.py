@@ -26,7 +26,7 @@ def new_backend() -> FakeBackend:
 def resumed(lab: Lab, *experiments: str, release: bool = False) -> set[str] | None:
     """The ids of the stages that were submitted."""
     view = lab.view()
-    submission = resume(view, chosen(view, *experiments), "fake", release)
+    submission = resume(view, chosen(view, *experiments), FAKE, release)
     return None if submission is None else {stage.stage for stage in submission.stages}
 
 
