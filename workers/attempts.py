@@ -5,6 +5,7 @@ that the worker writes lies under that token. Claims and heartbeats only save wo
 run one stage, each would write to its own directory and one `done.json` would win.
 """
 
+import os
 import secrets
 import time
 from contextlib import suppress
@@ -19,7 +20,8 @@ from results.records import AttemptRecord, Commit, Ending
 from workers.processes import ProcessIdentity
 
 HEARTBEAT_SECONDS = 5.0
-STALE_SECONDS = 60.0
+STALE_SECONDS = float(os.environ.get("YATES_STALE_SECONDS", "60"))
+"""How long a heartbeat must stand still, on the observer's own clock, before its attempt counts as abandoned."""
 
 
 @dataclass

@@ -1,13 +1,14 @@
 """Starting, stopping and breaking the lab.
 
-As root every node has a host name of its own (a UTS namespace), as on a real cluster; as a plain user all nodes
-share the machine's.
+As root every node has a host name and a hosts file of its own (namespaces), as on a real cluster, so that a process
+on one node cannot look up those of another by number; as a plain user all nodes share the machine's name.
 """
 
 import getpass
 import os
 import pwd
 import secrets
+import shlex
 import shutil
 import signal
 import subprocess
@@ -90,8 +91,11 @@ class Lab:
         (self.settings.root / "spool" / node).mkdir(parents=True, exist_ok=True)
         command = ["slurmd", "-N", node]
         if os.geteuid() == 0:
-            script = f"hostname {node} && exec {_program('slurmd')} -N {node}"
-            command = ["unshare", "--uts", "sh", "-c", script]
+            hosts = shlex.quote(str(self.settings.root / "etc" / "hosts"))
+            script = (
+                f"mount --bind {hosts} /etc/hosts && hostname {node} && exec {_program('slurmd')} -N {node}"
+            )
+            command = ["unshare", "--uts", "--mount", "sh", "-c", script]
         self._daemon(command, f"slurmd-{node}")
 
     def crash_node(self, node: str) -> None:
@@ -134,6 +138,8 @@ class Lab:
         (etc / "slurm.conf").write_text(slurm_conf(settings))
         (etc / "gres.conf").write_text(gres_conf(settings, self._devices()))
         (etc / "cgroup.conf").write_text(CGROUP_CONF)
+        known = Path("/etc/hosts").read_text()
+        (etc / "hosts").write_text(f"{known}\n127.0.0.1 {' '.join(settings.node_names)}\n")
         (settings.root / "env.sh").write_text(f"export SLURM_CONF={settings.configuration}\n")
 
     def _devices(self) -> str:

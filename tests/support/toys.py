@@ -5,9 +5,17 @@ import signal
 import time
 
 from results.files import write_atomic
+from workers.checkpoints import new_checkpoint
 from workers.context import BadInput, StageContext, StageResult, metric
 from workers.kinds import Kind
-from workers.recipe import Recipe
+from workers.recipe import Recipe, Settings
+
+
+class Weight(Settings):
+    """Makes a stage look as long as so many optimizer steps, so that the planner gives it a bundle."""
+
+    steps: int
+    batch_size: int = 0
 
 
 class ToyRecipe(Recipe):
@@ -19,6 +27,7 @@ class ToyRecipe(Recipe):
     fault: str = ""
     at: int = 0
     once: bool = False
+    training: Weight | None = None
 
 
 def run(recipe: ToyRecipe, context: StageContext) -> StageResult:
@@ -35,6 +44,25 @@ def run(recipe: ToyRecipe, context: StageContext) -> StageResult:
     (context.output / "value.txt").write_text(str(total))
     outcome = "diverged" if recipe.fault == "diverge" else "done"
     return StageResult([metric("toy", total, primary=True, n=recipe.steps)], outcome)
+
+
+def count(recipe: ToyRecipe, context: StageContext) -> StageResult:
+    """Like `run`, with a checkpoint after every step; a resumed count goes on from there.
+
+    Each step takes as long as YATES_TOY_PAUSE says, so that a run in haste makes the same stages.
+    """
+    began = time.time()
+    start = 0 if context.resume_from is None else int(context.resume_from.name)
+    for step in range(start + 1, recipe.steps + 1):
+        context.raise_if_stopped()
+        time.sleep(float(os.environ.get("YATES_TOY_PAUSE", "0")))
+        with new_checkpoint(context.checkpoints, step) as directory:
+            (directory / "step.txt").write_text(str(step))
+        context.progress(step, recipe.steps)
+    total = recipe.value + sum(row["value"] or 0 for parent in context.parents for row in parent.metrics)
+    (context.output / "devices.txt").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", ""))
+    (context.output / "times.txt").write_text(f"{began} {time.time()}")
+    return StageResult([metric("toy", total, primary=True, n=recipe.steps)], "done")
 
 
 def _go_wrong(fault: str) -> None:
@@ -57,4 +85,7 @@ def _go_wrong(fault: str) -> None:
 
 TOY = Kind(
     "toy", 1, ToyRecipe, "tests.support.toys:run", roles=("parent",), reference="tests.support.toys:TOY"
+)
+COUNT = Kind(
+    "count", 1, ToyRecipe, "tests.support.toys:count", roles=("parent",), reference="tests.support.toys:COUNT"
 )
