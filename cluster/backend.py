@@ -31,6 +31,10 @@ class Backend(Protocol):
         """How long a bundle of this shape may run."""
         ...
 
+    def memory_limit_gb(self, needs: Mapping[str, Any]) -> float | None:
+        """The most memory that a job of this shape could be given; None where that is not known."""
+        ...
+
     def start(self, workspace: Workspace, submission: Submission) -> int:
         """Start the bundles of `submission`; return how many were started. Never blocks on their work."""
         ...
@@ -49,6 +53,10 @@ class Backend(Protocol):
 
     def settle(self, workspace: Workspace) -> None:
         """Write down how what died ended, and learn what the next submission should keep away from."""
+        ...
+
+    def forgive(self, workspace: Workspace) -> None:
+        """Forget what the next submission would keep away from."""
         ...
 
     def cancel(self, workspace: Workspace, stages: set[str]) -> int:

@@ -43,6 +43,10 @@ class LocalBackend:
         """The hours that the shape asks for: bundles stay that short, though nothing here ends them."""
         return 3600.0 * float(needs.get("hours", 24.0))
 
+    def memory_limit_gb(self, needs: Mapping[str, Any]) -> float | None:
+        """All that this machine has."""
+        return float(psutil.virtual_memory().total) / 2**30
+
     def start(self, workspace: Workspace, submission: Submission) -> int:
         """Start as many supervisors as there are free slots, at least one for each shape. Those that live count.
 
@@ -81,6 +85,9 @@ class LocalBackend:
 
     def settle(self, workspace: Workspace) -> None:
         """Nothing: whoever takes a stage over from a dead process writes down that it was lost."""
+
+    def forgive(self, workspace: Workspace) -> None:
+        """Nothing is kept away from."""
 
     def cancel(self, workspace: Workspace, stages: set[str]) -> int:
         """Nothing waits in a queue; supervisors see the tombstones."""

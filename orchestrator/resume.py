@@ -22,17 +22,18 @@ def resume(
     backend.settle(view.workspace)
     view.refresh()
     if release:
-        release_failures(view)
-    work = raise_memory(view, remaining_work(view, experiments))
+        release_failures(view, backend)
+    work = raise_memory(view, remaining_work(view, experiments), backend)
     study = next((one.plan.study for one in experiments), "")
     return dispatch(view.workspace, backend, replace(work, study=study))
 
 
-def release_failures(view: View) -> int:
-    """Forgive every failure so far, so that failed and held stages are tried again; return how many."""
+def release_failures(view: View, backend: Backend) -> int:
+    """Forgive every failure so far, of stages and of nodes, so that they are tried again; return how many stages."""
     journal = Journal(view.workspace, f"release-{secrets.token_hex(4)}")
     stages = sorted(view.failed)
     for stage in stages:
         journal.released(stage, [record["token"] for record in view.index.standing(stage)])
+    backend.forgive(view.workspace)
     view.refresh()
     return len(stages)

@@ -47,7 +47,7 @@ def look_after(workspace: Workspace, last: Submission) -> int:
     backend.settle(workspace)
     view = View(workspace, current_code())
     compact_fully(workspace)
-    work = next_work(view, last)
+    work = next_work(view, last, backend)
     if not work.items:
         print(f"nothing is left to do of {last.id}: {view.counts()}")
         return 0
@@ -70,24 +70,24 @@ def progress(index: Index) -> tuple[int, int]:
     return len(index.done), sum(max(one["step"] for one in records) for records in unfinished)
 
 
-def next_work(view: View, last: Submission) -> Work:
+def next_work(view: View, last: Submission, backend: Backend) -> Work:
     """What is unfinished of the experiments that the submission was for; after a trial, of its whole plan.
 
     Nothing comes after a trial that has not come through.
     """
     members = list(_members(view, last))
-    work = _remaining(view, members, last)
+    work = _remaining(view, members, last, backend)
     if not last.canary or work.items:
         return replace(work, canary=last.canary)
     if any(view.survey.experiments[one.id] not in ("done", "diverged") for one in members):
         return work
     plan = next((one.plan for one in members), None)
-    return _remaining(view, [one for one in view.experiments.values() if one.plan is plan], last)
+    return _remaining(view, [one for one in view.experiments.values() if one.plan is plan], last, backend)
 
 
-def _remaining(view: View, members: Iterable[Experiment], last: Submission) -> Work:
+def _remaining(view: View, members: Iterable[Experiment], last: Submission, backend: Backend) -> Work:
     work = without_cancelled(view.workspace, remaining_work(view, members, last.plan))
-    return replace(raise_memory(view, work), study=last.study)
+    return replace(raise_memory(view, work, backend), study=last.study)
 
 
 def _members(view: View, last: Submission) -> Iterable[Experiment]:

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from cluster.profile import Profile
-from cluster.slurm.autopsy import bad_nodes, perform, slurm_supervisors
+from cluster.slurm.autopsy import bad_nodes, forgive_nodes, perform, slurm_supervisors
 from cluster.slurm.commands import SlurmError, run
 from cluster.slurm.queue import STARTED, Element, Queue
 from cluster.slurm.records import JobRecord, read_records
@@ -18,6 +18,7 @@ from results.files import WorkspaceError
 from results.journal import Index
 from results.layout import Workspace
 from workers.processes import ProcessIdentity
+from workers.recipe import Resources
 from workers.submission import Submission
 
 CANCEL_CHUNK = 200
@@ -46,6 +47,10 @@ class SlurmBackend:
     def limit_seconds(self, needs: Mapping[str, Any]) -> float:
         """The time limit of a job of this shape."""
         return 3600.0 * self._known_profile.allocation(needs).hours
+
+    def memory_limit_gb(self, needs: Mapping[str, Any]) -> float | None:
+        """What the largest node that the profile lists for such work has."""
+        return self._known_profile.memory_limit_gb(Resources.model_validate(needs))
 
     def start(self, workspace: Workspace, submission: Submission) -> int:
         """Hand the bundles to Slurm as far as its limits allow, then the tail; return how many were taken.
@@ -107,6 +112,11 @@ class SlurmBackend:
         known = slurm_supervisors(workspace)
         perform(workspace, index, {record["name"]: self.lives(record) for record in known})
         self.excluded = bad_nodes(workspace, total_nodes(self.profile))
+
+    def forgive(self, workspace: Workspace) -> None:
+        """Forget which nodes lost jobs."""
+        forgive_nodes(workspace)
+        self.excluded = ()
 
     def cancel(self, workspace: Workspace, stages: set[str]) -> int:
         """Cancel the waiting jobs all of whose unfinished stages are among `stages`; return how many.

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from cluster.backend import BACKENDS, find_backend
+from cluster.backend import find_backend
 from cluster.local import LocalBackend
 from results.files import WorkspaceError, json_bytes, read_json, write_atomic
 from results.layout import Workspace

@@ -4,7 +4,7 @@ import pytest
 
 from cluster import backend as backends
 from orchestrator.resume import release_failures, resume
-from results.files import WorkspaceError, publish_once
+from results.files import publish_once
 from tests.orchestrator.lab import FakeBackend, Lab, chosen, stage_id
 from workers.recipe import Execution
 
@@ -58,24 +58,24 @@ def test_releasing_lifts_a_hold(lab: Lab) -> None:
     lab.finish("base", "train-sft-0", "train-sft-1", "train-dpo-0", "train-dpo-1")
     lab.fail("eval-sft-0", "eval-sft-1", "eval-dpo-0")
     view = lab.view()
-    assert release_failures(view) == 3
+    assert release_failures(view, FAKE) == 3
     assert view.held == {}
     assert view.counts().pending == 4
 
 
 def test_a_failure_after_the_release_counts_anew(lab: Lab) -> None:
     lab.fail("base")
-    release_failures(lab.view())
+    release_failures(lab.view(), FAKE)
     lab.fail("base")
     view = lab.view()
     assert view.counts().blocked == 4
-    assert release_failures(view) == 1
+    assert release_failures(view, FAKE) == 1
 
 
 def test_tries_before_a_release_do_not_count_towards_a_limit(lab: Lab) -> None:
     for _ in range(4):
         lab.fail("base", ending="transient")
-    release_failures(lab.view())
+    release_failures(lab.view(), FAKE)
     for _ in range(3):
         lab.fail("base", ending="transient")
     assert lab.view().counts().pending == 4
@@ -84,7 +84,7 @@ def test_tries_before_a_release_do_not_count_towards_a_limit(lab: Lab) -> None:
 def test_releasing_nothing_writes_nothing(lab: Lab) -> None:
     lab.finish("base")
     before = lab.tree()
-    assert release_failures(lab.view()) == 0
+    assert release_failures(lab.view(), FAKE) == 0
     assert lab.tree() == before
 
 
@@ -107,11 +107,3 @@ def test_stages_go_on_as_they_were_submitted(lab: Lab, backend: FakeBackend) -> 
     used = {stage.stage: submission.executions[stage.execution] for stage in submission.stages}
     assert used[stage_id("base")] == Execution(micro_batch=2)
     assert used[stage_id("train-sft-0")] == Execution()
-
-
-def test_an_unknown_backend_is_refused_before_anything_is_forgiven(lab: Lab) -> None:
-    lab.fail("base")
-    view = lab.view()
-    with pytest.raises(WorkspaceError, match="unknown backend 'slrum'"):
-        resume(view, chosen(view), "slrum", release=True)
-    assert lab.view().counts().blocked == 4
