@@ -15,7 +15,7 @@ from cluster.code import code_environment, freeze_code
 from cluster.profile import Partition, Profile
 from cluster.slurm.commands import SlurmError, run
 from cluster.slurm.executor import make_executor
-from cluster.slurm.first import log_of
+from cluster.slurm.first import last_words, log_of
 from cluster.slurm.limits import read_limits
 from cluster.slurm.queue import Queue, read_accounting
 from results.layout import Workspace
@@ -181,9 +181,9 @@ def _why_silent(workspace: Workspace, job: str, state: str, seconds: float) -> s
         subprocess.run(["scancel", job], check=False)
         return f"job {job} was still {state} after {seconds:.0f} s and was cancelled; is the partition busy?"
     log = log_of(workspace, job)
-    lines = log.read_text(errors="replace").strip().splitlines() if log is not None else []
-    if lines:
-        return f"job {job} failed on its node: {lines[-1].strip()} ({log})"
+    said = last_words(log)
+    if said:
+        return f"job {job} failed on its node: {said} ({log})"
     return (
         f"job {job} ended ({state}) without a word: the workspace {workspace.root.resolve()} is not visible on the "
         "node, or not writable there; it must be on a filesystem that all nodes share"

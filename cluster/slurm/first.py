@@ -14,6 +14,8 @@ from results.layout import Workspace
 from workers.submission import Submission
 
 WATCH_SECONDS = 3.0
+RUNNING_SECONDS = 0.7
+"""What fails for want of a log directory, the workspace or Python fails sooner."""
 BUSY = ("Resources", "Priority", "ReqNodeNotAvail", "QOS", "Assoc", "BeginTime", "Dependency", "Nodes")
 FAILED = ("FAILED", "BOOT_FAIL", "LAUNCH_FAILED", "REQUEUE_HOLD")
 
@@ -26,6 +28,7 @@ def watch_first_job(workspace: Workspace, submission: Submission, seconds: float
     """
     records = [one for one in read_records(workspace) if one.submission == submission.id]
     deadline = time.monotonic() + seconds
+    seen_running = False
     while time.monotonic() < deadline and not _started(workspace, submission):
         try:
             queue = Queue.read()
@@ -36,6 +39,8 @@ def watch_first_job(workspace: Workspace, submission: Submission, seconds: float
         if failed is not None and not _started(workspace, submission):
             _cancel(records)
             raise SlurmError(_explain(workspace, failed))
+        if not seen_running and any(one.state == "RUNNING" for one in jobs):
+            seen_running, deadline = True, min(deadline, time.monotonic() + RUNNING_SECONDS)
         if jobs and all(one.state == "PENDING" and one.reason.startswith(BUSY) for one in jobs):
             return
         time.sleep(0.2)
@@ -57,7 +62,7 @@ def _cancel(records: list[JobRecord]) -> None:
 def _explain(workspace: Workspace, element: Element) -> str:
     """What is known of a job that failed before it started Yates."""
     log = log_of(workspace, element.id)
-    said = _last_line(log)
+    said = last_words(log)
     if said:
         return (
             f"the first job ({element.id} on {element.node}) failed: {said} ({log}); the others are cancelled"
@@ -74,6 +79,8 @@ def log_of(workspace: Workspace, job: str) -> Path | None:
     return next(iter((workspace.logs / "slurm").glob(f"{job}_*_log.out")), None)
 
 
-def _last_line(log: Path | None) -> str:
+def last_words(log: Path | None) -> str:
+    """The last line of a log that says why; srun's own, which only says that a task ended, come second."""
     lines = log.read_text(errors="replace").strip().splitlines() if log is not None else []
-    return lines[-1].strip() if lines else ""
+    telling = [line for line in lines if not line.startswith("srun:")] or lines
+    return telling[-1].strip() if telling else ""

@@ -52,6 +52,7 @@ class Study:
     resources: dict[str, Any] = field(default_factory=lambda: {"memory_gb": 0.5})
     profile: dict[str, Any] = field(default_factory=dict)
     partition: str = "main"
+    cpus: int = 4
 
     @property
     def root(self) -> Path:
@@ -78,7 +79,15 @@ class Study:
         grid, profile = self.directory / "counting.yaml", self.directory / "lab.yaml"
         grid.write_text(text.replace("RESOURCES", json.dumps(self.resources)))
         settings = {
-            "partitions": [{"name": self.partition, "gpus": 2, "cpus": 4, "memory_gb": 7.0, "nodes": 4}],
+            "partitions": [
+                {
+                    "name": self.partition,
+                    "gpus": 2,
+                    "cpus": self.cpus,
+                    "memory_gb": 2.0 * self.cpus,
+                    "nodes": 4,
+                }
+            ],
             "tail_partition": "main",
             "signal_seconds": 15,
             "linger_seconds": 40.0,

@@ -11,12 +11,12 @@ from cluster.lab.lab import Lab
 from tests.support.commands import assert_same_store
 from tests.support.slurm import Study, assert_committed_once, assert_kept_its_checkpoints
 
-LONG = {"steps": 30, "pause": 0.4, "seeds": 2}
+LONG = {"steps": 20, "pause": 0.5, "seeds": 2}
 
 
 @pytest.fixture
 def long_study(lab: Lab, tmp_path: Path) -> Study:
-    """Four experiments of twelve seconds."""
+    """Four experiments of ten seconds."""
     return Study(lab, tmp_path / "study", **LONG)
 
 
@@ -105,13 +105,16 @@ def test_real_preemption(long_study: Study, undisturbed, tmp_path_factory) -> No
     assert_whole(long_study, undisturbed, tmp_path_factory)
 
 
+@pytest.mark.slow
 def test_preemption_that_cancels(long_study: Study, undisturbed, tmp_path_factory) -> None:
     long_study.partition = "cancelling"
     preempt(started(long_study))
     assert_whole(long_study, undisturbed, tmp_path_factory)
 
 
-@pytest.mark.parametrize("disturb", [requeue, cancel_half, kill_accounting])
+@pytest.mark.parametrize(
+    "disturb", [requeue, cancel_half, pytest.param(kill_accounting, marks=pytest.mark.slow)]
+)
 def test_jobs_that_go_away(
     disturb: Callable[[Study], None], long_study: Study, undisturbed, tmp_path_factory
 ) -> None:
@@ -129,7 +132,7 @@ def test_nodes_that_die(
 
 def test_a_real_time_out(lab: Lab, tmp_path: Path, undisturbed, tmp_path_factory) -> None:
     """A stage that takes longer than the limit of its job saves itself, and goes on in the next."""
-    study = Study(lab, tmp_path / "study", sizes=1, seeds=1, steps=160, pause=0.5, profile={"hours": 1 / 60})
+    study = Study(lab, tmp_path / "study", sizes=1, seeds=1, steps=110, pause=0.5, profile={"hours": 1 / 60})
     started(study)
     assert_whole(study, undisturbed, tmp_path_factory)
 

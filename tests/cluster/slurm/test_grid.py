@@ -79,7 +79,7 @@ def test_the_whole_of_alignment_is_submitted_in_seconds(study: Study, counted: P
 
 def test_ten_thousand_stages_against_a_small_array_limit(study: Study, counted: Path) -> None:
     study.sizes, study.seeds = 10, 1000
-    study.profile = {"max_array_size": 1001, "jobs_at_once": 4000}
+    study.profile = {"max_array_size": 1001, "hours": 0.05}
     grid, profile = study.write()
     started = time.monotonic()
     done = study.yates("submit", grid, "--on", "slurm", "--profile", profile)
