@@ -51,6 +51,12 @@ class Lab:
             LabError: a package is missing, or a daemon does not come up.
         """
         install_packages(self.settings)
+        try:
+            self._start_all()
+        except (subprocess.SubprocessError, OSError, KeyError) as error:
+            raise LabError(f"the lab cannot be started here: {error}") from None
+
+    def _start_all(self) -> None:
         self._write_configuration()
         self._start_munge()
         if self.settings.accounting:
@@ -90,7 +96,7 @@ class Lab:
             return
         (self.settings.root / "spool" / node).mkdir(parents=True, exist_ok=True)
         command = ["slurmd", "-N", node]
-        if os.geteuid() == 0:
+        if separable():
             hosts = shlex.quote(str(self.settings.root / "etc" / "hosts"))
             script = (
                 f"mount --bind {hosts} /etc/hosts && hostname {node} && exec {_program('slurmd')} -N {node}"
@@ -298,6 +304,11 @@ class Lab:
                 yield process
 
 
+def separable() -> bool:
+    """Whether this process may give nodes a host name and mounts of their own."""
+    return os.geteuid() == 0 and _succeeds(["unshare", "--uts", "--mount", "true"])
+
+
 def install_packages(settings: LabSettings) -> None:
     """Install what is missing, which root may on Debian.
 
@@ -339,9 +350,12 @@ def _own(folder: Path, user: str) -> str:
 
 
 def _succeeds(command: list[str], environment: dict[str, str] | None = None) -> bool:
-    done = subprocess.run(
-        command, env=environment, capture_output=True, stdin=subprocess.DEVNULL, check=False, timeout=30
-    )
+    try:
+        done = subprocess.run(
+            command, env=environment, capture_output=True, stdin=subprocess.DEVNULL, check=False, timeout=30
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
     return done.returncode == 0
 
 

@@ -92,7 +92,7 @@ class Sender:
     def _submit(self, array: Array, bundles: tuple[int, ...]) -> None:
         needs = self.submission.shapes.get(array.shape, {})
         allocation = self.profile.allocation(needs)
-        limit = 3600.0 * allocation.hours
+        limit = 60.0 * max(1, int(60 * allocation.hours + 1e-6))  # Slurm's own limits are whole minutes
         part = f"a{len(self.jobs):04d}"
         name = job_name(self.submission, bundles, part)
         record = JobRecord(self.submission.id, part, name, bundles, limit)
@@ -166,7 +166,7 @@ class Sender:
         options = {
             "job_name": name,
             "partition": partition,
-            "time": max(1, int(limit_seconds // 60)),
+            "time": int(limit_seconds // 60),
             "nodes": 1,
             "ntasks_per_node": 1,
             "account": profile.account,

@@ -61,6 +61,7 @@ def count(recipe: ToyRecipe, context: StageContext) -> StageResult:
         context.progress(step, recipe.steps)
     total = recipe.value + sum(row["value"] or 0 for parent in context.parents for row in parent.metrics)
     (context.output / "devices.txt").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", ""))
+    (context.output / "node.txt").write_text(os.environ.get("SLURMD_NODENAME", ""))
     (context.output / "times.txt").write_text(f"{began} {time.time()}")
     return StageResult([metric("toy", total, primary=True, n=recipe.steps)], "done")
 

@@ -1,6 +1,5 @@
 """A whole grid through Slurm: the same store, few calls of sbatch, limits, GPUs, cancelling, mistakes."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -11,7 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from cluster.lab.lab import Lab
+from cluster.lab.lab import Lab, separable
 from results.journal import Index
 from tests.support.commands import GRID, assert_same_store, command, yates
 from tests.support.slurm import Study, assert_committed_once
@@ -156,7 +155,7 @@ def device_spans(study: Study) -> pd.DataFrame:
     for stage, token in index.done.items():
         output = study.workspace.output(stage, token)
         began, ended = map(float, (output / "times.txt").read_text().split())
-        node = json.loads((study.workspace.attempt(stage, token) / "attempt.json").read_text())["host"]
+        node = (output / "node.txt").read_text()
         rows.append((node, (output / "devices.txt").read_text(), began, ended))
     return pd.DataFrame(rows, columns=["node", "devices", "began", "ended"])
 
@@ -240,7 +239,7 @@ def test_an_unknown_profile_lists_those_that_there_are(study: Study, monkeypatch
     assert done.returncode == 2 and "did you mean 'lab'" in done.stderr
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="nodes have mounts of their own only as root")
+@pytest.mark.skipif(not separable(), reason="nodes have mounts of their own only as root")
 def test_a_workspace_that_the_node_cannot_see_is_said_at_once(lab: Lab) -> None:
     """On a memory filesystem that was mounted after the nodes started, as a login node's local disk is."""
     hidden = Path("/mnt/yates-hidden")
