@@ -3,13 +3,24 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from cluster.profile import Profile
 from results.files import WorkspaceError
 from results.layout import Workspace
 from workers.kinds import load_object, unknown
 from workers.submission import Submission
 
-BACKENDS = {"local": "cluster.local:LocalBackend", "slurm": "cluster.slurm.backend:SlurmBackend"}
+BACKENDS = {
+    "local": "cluster.local:LocalBackend",
+    "slurm": "cluster.slurm.backend:SlurmBackend",
+    "ray": "cluster.ray.backend:RayBackend",
+}
+
+
+class Unreachable(WorkspaceError):
+    """The cluster does not answer now; nothing follows about any job."""
+
+
+class LimitReached(WorkspaceError):
+    """A limit on submitted jobs is reached; fewer jobs, or later, would do."""
 
 
 class Backend(Protocol):
@@ -72,14 +83,15 @@ class Backend(Protocol):
         ...
 
 
-def find_backend(name: str, profile: Profile | None = None) -> Backend:
-    """The backend called `name`, on the cluster that `profile` describes.
+def find_backend(
+    name: str, settings: Mapping[str, Any] | None = None, workspace: Workspace | None = None
+) -> Backend:
+    """The backend called `name`; `settings` are what it recorded with a submission to `workspace`.
 
     Raises:
         WorkspaceError: there is no such backend; the message lists those that there are.
     """
     if name not in BACKENDS:
         raise WorkspaceError(unknown("backend", name, BACKENDS))
-    made = load_object(BACKENDS[name])
-    backend: Backend = made() if profile is None or name == "local" else made(profile)
+    backend: Backend = load_object(BACKENDS[name]).of(settings or {}, workspace)
     return backend

@@ -31,6 +31,11 @@ class LocalBackend:
     excluded: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
 
+    @classmethod
+    def of(cls, settings: Mapping[str, Any], workspace: Workspace | None) -> "LocalBackend":
+        """The backend for any workspace: it has no settings."""
+        return cls()
+
     def settings(self) -> dict[str, Any]:
         """There is nothing to record."""
         return {}

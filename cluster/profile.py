@@ -129,9 +129,15 @@ class Profile(Settings):
             )
         return min(fitting, key=lambda one: one.gpus > 0) if not needs.gpus else fitting[0]
 
-    def partition_for_tail(self) -> Partition:
-        """Where one core without a GPU runs."""
-        return self.partition_for(Resources(memory_gb=0.1))
+    def tail_place(self, hours: float, memory_gb: float) -> tuple[str, float]:
+        """The partition of the tail job, and how many hours it may ask for there, at most `hours`."""
+        named = [one for one in self.partitions if one.name == self.tail_partition]
+        if self.tail_partition and not named:
+            return self.tail_partition, min(hours, self.hours or hours)
+        partition = named[0] if named else self.partition_for(Resources(memory_gb=memory_gb))
+        return partition.name, min(
+            limit for limit in (hours, self.hours, partition.hours) if limit is not None
+        )
 
     def at_once(self, needs: Mapping[str, Any]) -> int:
         """How many bundles of a shape are worth making: what runs at once, as far as that is known."""

@@ -38,7 +38,7 @@ class Work:
     hub_map: dict[str, str] = field(default_factory=dict)
     plan: str = ""
     study: str = ""
-    canary: bool = False
+    canary: tuple[str, ...] = ()
     progress: tuple[int, int] = (0, 0)
     stalled: int = 0
 

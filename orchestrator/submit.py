@@ -38,8 +38,12 @@ def submit_plan(
         executions = {stage.id: stage.execution for stage in plan.stages}
         ids = {one.id for one in plan.experiments}
         chosen = [one for one in view.experiments.values() if one.id in ids]
-        items = remainder(view, canaries(chosen) if canary else chosen, executions)
-        work = Work(items, plan.shapes, hub_map or {}, digest, plan.record().study, canary)
+        trial = canaries(chosen) if canary else []
+        items = remainder(view, trial, executions)
+        if not items:  # there is to be no trial, or it came through before
+            trial, items = [], remainder(view, chosen, executions)
+        names = tuple(one.id for one in trial)
+        work = Work(items, plan.shapes, hub_map or {}, digest, plan.record().study, names)
         return dispatch(workspace, backend, work)
     except OSError as error:
         raise WorkspaceError(

@@ -79,6 +79,7 @@ def status_summary(view: View, experiments: list[Experiment]) -> dict[str, Any]:
         "held_because": view.held,
         "workers": [record["name"] for record in view.live_supervisors()],
         "slurm": _slurm(view),
+        "ray": _ray(view),
     }
 
 
@@ -90,6 +91,16 @@ def _slurm(view: View) -> dict[str, Any] | None:
 
     report = queue_report(view.workspace)
     return None if report is None else {**asdict(report), "lines": report.lines}
+
+
+def _ray(view: View) -> dict[str, Any] | None:
+    """What the drivers on Ray say, where anything went there."""
+    if not view.workspace.drivers.is_dir():
+        return None
+    from cluster.ray.report import ray_report
+
+    report = ray_report(view.workspace)
+    return None if report is None else report.as_json()
 
 
 def print_status(view: View, experiments: list[Experiment]) -> None:
@@ -106,9 +117,9 @@ def print_status(view: View, experiments: list[Experiment]) -> None:
     _print_failures(console, view)
     workers = summary["workers"]
     console.print(f"{len(workers)} workers run" if workers else "no worker runs")
-    report = summary["slurm"]
-    for line in report["lines"] if report else ():
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    for report in (summary["slurm"], summary["ray"]):
+        for line in report["lines"] if report else ():
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def print_outcome(view: View, experiments: list[str]) -> int:

@@ -13,20 +13,21 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from cluster.backend import Backend
+from cluster.backend import Backend, LimitReached, Unreachable
 from cluster.code import current_code
-from cluster.slurm.commands import LimitReached, Unreachable
 from orchestrator.backends import backend_of
 from orchestrator.dispatch import Work, dispatch
 from orchestrator.memory import raise_memory
 from orchestrator.remainder import remaining_work, without_cancelled
 from orchestrator.view import Experiment, View
+from results.files import WorkspaceError
 from results.journal import Index
 from results.layout import Workspace
 from results.store import compact_fully
 from workers.submission import Submission
 
 STALLED_SUBMISSIONS = 3
+FINISHED = ("done", "diverged")
 PAUSES = (5.0, 15.0, 60.0, 120.0, 300.0, 600.0, 900.0)
 
 
@@ -43,13 +44,24 @@ def main() -> None:
 
 def look_after(workspace: Workspace, last: Submission) -> int:
     """Submit what `last` has left over; return 0 when all is done or on its way again, 1 when it is given up."""
-    backend = backend_of(last)
-    backend.settle(workspace)
+    backend = backend_of(last, workspace)
+    _settle(backend, workspace)
     view = View(workspace, current_code())
-    compact_fully(workspace)
+    try:
+        return _continue(view, backend, last)
+    finally:
+        _compact(workspace)
+
+
+def _continue(view: View, backend: Backend, last: Submission) -> int:
+    """Decide what follows, and submit it."""
+    trial = [view.survey.experiments.get(one, "pending") for one in last.canary]
     work = next_work(view, last, backend)
     if not work.items:
         print(f"nothing is left to do of {last.id}: {view.counts()}")
+        if any(status not in FINISHED for status in trial):
+            print("the trial experiments did not come through; see `yates status`")
+            return 1
         return 0
     reached = progress(view.index)
     stalled = 0 if reached > last.progress else last.stalled + 1
@@ -58,10 +70,27 @@ def look_after(workspace: Workspace, last: Submission) -> int:
             f"{len(work.items)} stages are left; {stalled} submissions brought no progress; see `yates status`"
         )
         return 1
-    if last.canary and stalled:
-        print("the trial experiments did not come through; see `yates status`")
-        return 1
-    return _send(workspace, backend, replace(work, progress=reached, stalled=stalled))
+    return _send(view.workspace, backend, replace(work, progress=reached, stalled=stalled))
+
+
+def _settle(backend: Backend, workspace: Workspace) -> None:
+    """Write down how dead jobs ended, once the controller answers."""
+    for pause in PAUSES:
+        try:
+            return backend.settle(workspace)
+        except Unreachable as error:
+            print(f"{error}; again in {pause:g} s", flush=True)
+            time.sleep(pause)
+            backend.refresh()
+    return None
+
+
+def _compact(workspace: Workspace) -> None:
+    """Fold the store; a failure costs nothing, for it can be folded again at any time."""
+    try:
+        compact_fully(workspace)
+    except (OSError, WorkspaceError) as error:
+        print(f"the store was not folded: {error}")
 
 
 def progress(index: Index) -> tuple[int, int]:
@@ -79,7 +108,7 @@ def next_work(view: View, last: Submission, backend: Backend) -> Work:
     work = _remaining(view, members, last, backend)
     if not last.canary or work.items:
         return replace(work, canary=last.canary)
-    if any(view.survey.experiments[one.id] not in ("done", "diverged") for one in members):
+    if any(view.survey.experiments[one.id] not in FINISHED for one in members):
         return work
     plan = next((one.plan for one in members), None)
     return _remaining(view, [one for one in view.experiments.values() if one.plan is plan], last, backend)
@@ -91,7 +120,9 @@ def _remaining(view: View, members: Iterable[Experiment], last: Submission, back
 
 
 def _members(view: View, last: Submission) -> Iterable[Experiment]:
-    """The experiments that have a stage in the submission."""
+    """The experiments of the trial, or else those that have a stage in the submission."""
+    if last.canary:
+        return (view.experiments[one] for one in last.canary if one in view.experiments)
     stages = {one.stage for one in last.stages}
     return (one for one in view.experiments.values() if not stages.isdisjoint(one.stages.values()))
 
@@ -109,6 +140,9 @@ def _send(workspace: Workspace, backend: Backend, work: Work) -> int:
             print(f"{error}; again in {pause:g} s", flush=True)
             time.sleep(pause)
             backend.refresh()
+        except WorkspaceError as error:
+            print(f"the rest cannot be submitted: {error}")
+            return 1
     for note in backend.notes:
         print(note)
     print(f"submitted {submission.id}" if submission else "all that is left is in the queue")

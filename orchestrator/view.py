@@ -54,6 +54,7 @@ class View:
         self.plans = read_plans(workspace)
         self._lives: dict[str, bool] = {}
         self._backends: dict[str, Backend] = {}
+        self._known: dict[str, bool] = {}
         self.refresh()
 
     def refresh(self) -> None:
@@ -61,6 +62,7 @@ class View:
         self.index.refresh()
         for backend in self._backends.values():
             backend.refresh()
+        self._known = {}
         self._note_unjournalled()
         done = self.index.done
         standing = {
@@ -141,7 +143,7 @@ class View:
         if known is not None or name not in BACKENDS:
             return known is not False
         if name not in self._backends:
-            self._backends[name] = find_backend(name)
+            self._backends[name] = find_backend(name, workspace=self.workspace)
         return self._backends[name].lives(record) is not False
 
     def _any_lives(self, claims: dict[str, str]) -> bool:
@@ -151,12 +153,14 @@ class View:
         """Whether the supervisor `writer` runs; the dead stay dead, so that is remembered."""
         if self._lives.get(writer) is False:
             return False
+        if writer in self._known:
+            return self._known[writer]
         try:
             record = read_json_or_none(self.workspace.supervisors / f"{writer}.json")
         except WorkspaceError:
             record = None
         lives = record is not None and self._record_lives(record)
-        self._lives[writer] = lives
+        self._lives[writer] = self._known[writer] = lives
         return lives
 
     def _note_unjournalled(self) -> None:

@@ -32,6 +32,11 @@ class Workspace:
         return self.root / "jobs"
 
     @property
+    def drivers(self) -> Path:
+        """One file per driver that was handed to Ray: as which job, where it runs, what it waits for."""
+        return self.root / "drivers"
+
+    @property
     def stages(self) -> Path:
         """One directory per stage, in 256 shards named by the first two digits of the stage id."""
         return self.root / "stages"

@@ -41,8 +41,9 @@ class Submission:
 
     `stages` also holds the unfinished parents that others may be running, so that a supervisor can take over
     what nobody holds. `code` is the hash under `code/` that the jobs run; `shapes` says what each shape needs.
-    `canary` marks a trial: when it is done, its tail submits the whole plan. `progress` is what the workspace had
-    reached when this was made (see `orchestrator.tail`), `stalled` how many submissions in a row brought none.
+    `canary` names the experiments of a trial: when they are done, its tail submits the whole plan. `progress` is
+    what the workspace had reached when this was made (see `orchestrator.tail`), `stalled` how many submissions in
+    a row brought none.
     """
 
     id: str
@@ -57,7 +58,7 @@ class Submission:
     hub_map: dict[str, str] = field(default_factory=dict)
     profile: dict[str, Any] = field(default_factory=dict)
     study: str = ""
-    canary: bool = False
+    canary: tuple[str, ...] = ()
     progress: tuple[int, int] = (0, 0)
     stalled: int = 0
 
@@ -89,6 +90,7 @@ class Submission:
             for bundle in content["bundles"]
         )
         content["progress"] = tuple(content.get("progress", (0, 0)))
+        content["canary"] = tuple(content.get("canary", ()))
         return cls(**content)
 
 

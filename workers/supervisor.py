@@ -25,6 +25,7 @@ from workers.attempts import HEARTBEAT_SECONDS, Attempt, Claimant, read_commit
 from workers.checkpoints import newest_checkpoint
 from workers.failures import next_micro_batch
 from workers.nursery import ChildProcess
+from workers.outlook import Outlook
 from workers.recipe import Execution
 from workers.stage import Stage
 from workers.submission import Submission, later_submissions, register_supervisor
@@ -64,35 +65,49 @@ class Supervisor:
 
     def __post_init__(self) -> None:
         self.claimant = Claimant(self.workspace, self.name, self.submission.backend, self.job)
-        self.agenda = Agenda(
-            self.workspace, self.submission, self.bundle, self.submission.code, Index(self.workspace)
-        )
+        self.agenda = self._own_agenda()
 
     def run(self) -> None:
         """Work until nothing is left that this bundle could do, or until told to stop."""
         signal.signal(signal.SIGTERM, self._on_stop)
         signal.signal(signal.SIGUSR2, self._on_stop)
-        self._register()
+        self.open()
         try:
             self._work()
             while self.stop is None and self._adopt():
                 self._work()
         finally:
-            if self.child is not None:
-                self.child.close()
-            (self.workspace.supervisors / f"{self.name}.json").unlink(missing_ok=True)
+            self.close()
+
+    def open(self) -> None:
+        """Make itself known in `supervisors/`."""
+        register_supervisor(
+            self.workspace,
+            self.submission,
+            self.bundle,
+            self.name,
+            self.claimant.identity,
+            self.job,
+            self.node,
+        )
+
+    def close(self) -> None:
+        """End the child and take its leave."""
+        if self.child is not None:
+            self.child.close()
+        (self.workspace.supervisors / f"{self.name}.json").unlink(missing_ok=True)
 
     def _work(self) -> None:
         idle_since = time.monotonic()
         while self.stop is None:
             number = self.agenda.next()
             if number is not None:
-                if self._take_or_wait(number):
+                if self.take(number):
                     idle_since = time.monotonic()
             elif time.monotonic() - idle_since > self.linger or not self.agenda.unfinished():
                 return
             else:
-                self._warm()
+                self.warm()
                 time.sleep(WAIT_SECONDS)
             self._check_deadline()
 
@@ -106,12 +121,18 @@ class Supervisor:
             bundle = next((number for number, one in enumerate(later.bundles) if one.shape == shape), None)
             if bundle is not None:
                 self.submission, self.bundle = later, bundle
-                self.agenda = Agenda(self.workspace, later, bundle, later.code, Index(self.workspace))
+                self.agenda = self._own_agenda()
                 return True
         return False
 
-    def _take_or_wait(self, number: int) -> bool:
-        """`_take`, but a filesystem that refuses for a moment does not end the supervisor."""
+    def take(self, number: int) -> bool:
+        """Try to claim a stage and run it to the end of its attempt; tell whether it was claimed.
+
+        A filesystem that refuses for a moment does not end the supervisor.
+
+        Raises:
+            OSError: the filesystem refuses for good.
+        """
         try:
             taken = self._take(number)
         except OSError:
@@ -124,7 +145,6 @@ class Supervisor:
         return taken
 
     def _take(self, number: int) -> bool:
-        """Try to claim a stage and run it; tell whether it was claimed."""
         if not self._parents_stand(number):
             return False
         try:
@@ -254,7 +274,7 @@ class Supervisor:
             self.child.close()
             self.child = None
 
-    def _warm(self) -> None:
+    def warm(self) -> None:
         """Start the child while there is nothing to run yet, so that its imports are over when there is."""
         if self.child is None:
             self._start_child()
@@ -289,11 +309,9 @@ class Supervisor:
         """Slurm's warning before the time limit may come a minute early."""
         return self.deadline is not None and time.time() >= self.deadline - EARLY_WARNING_SECONDS
 
-    def _register(self) -> None:
-        identity = self.claimant.identity
-        register_supervisor(
-            self.workspace, self.submission, self.bundle, self.name, identity, self.job, self.node
-        )
+    def _own_agenda(self) -> Agenda:
+        outlook = Outlook(self.workspace, self.submission, self.submission.code, Index(self.workspace))
+        return Agenda(outlook, self.bundle)
 
 
 def _got_further(attempt: Attempt) -> bool:

@@ -134,7 +134,10 @@ class Lab:
     def alive(self, name: str) -> bool:
         """Whether the daemon with this name runs."""
         process = self._process(name)
-        return process is not None and process.status() != psutil.STATUS_ZOMBIE
+        try:
+            return process is not None and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.Error:
+            return False
 
     def _write_configuration(self) -> None:
         settings = self.settings
@@ -254,7 +257,18 @@ class Lab:
     def _answers(self) -> bool:
         return _succeeds(["scontrol", "ping"], self.settings.environment)
 
+    def heal(self) -> None:
+        """Return the nodes that drained, as an administrator would.
+
+        A controller that lost its state hands out job numbers again; nodes that still know them drain then.
+        """
+        listed = self.call("sinfo", "-h", "-N", "-o", "%N %t").splitlines()
+        drained = sorted({line.split()[0] for line in listed if line.split()[1].startswith("dr")})
+        if drained:
+            self.call("scontrol", "update", f"NodeName={','.join(drained)}", "State=RESUME")
+
     def _ready(self) -> bool:
+        self.heal()
         listed = self.call("sinfo", "-h", "-N", "-o", "%N %T").split("\n")
         usable = {
             line.split()[0]
@@ -264,8 +278,11 @@ class Lab:
         return usable >= set(self.settings.node_names)
 
     def _process(self, name: str) -> psutil.Process | None:
+        """The daemon, or None; a number that another program has by now is none."""
+        program = {"mysqld": "mariadbd"}.get(name, name.partition("-")[0])
         try:
-            return psutil.Process(int(self._pid_file(name).read_text()))
+            process = psutil.Process(int(self._pid_file(name).read_text()))
+            return process if program in process.name() else None
         except (OSError, ValueError, psutil.Error):
             return None
 

@@ -4,18 +4,18 @@ A dead job says nothing itself. Its open attempts are ended here: as timed out, 
 the accounting says so, else as lost, which is never held against a stage. Nodes that lose jobs are remembered.
 """
 
-import secrets
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cluster.slurm.queue import Ended, read_accounting
+from cluster.losses import end_attempts
+from cluster.slurm.queue import LIVE, Ended, read_accounting
 from results.files import WorkspaceError, json_bytes, read_json_or_none, write_atomic
-from results.journal import Index, Journal
+from results.journal import Index
 from results.layout import Workspace
-from results.records import AttemptRecord, Ending
-from workers.attempts import lost_record
+from results.records import Ending
 
 ENDINGS: dict[str, tuple[Ending, str]] = {
     "TIMEOUT": ("timeout", "the job reached its time limit"),
@@ -26,6 +26,8 @@ ENDINGS: dict[str, tuple[Ending, str]] = {
     "REQUEUED": ("preempted", "the job was requeued"),
 }
 LOSSES_TO_EXCLUDE = 3
+LAG_SECONDS = 10.0
+NODE_FAILED = "node_failed"
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Death:
     record: dict[str, Any]
     ending: Ending
     message: str
+    node_failed: bool = False
 
     @property
     def node(self) -> str:
@@ -49,10 +52,10 @@ def perform(workspace: Workspace, index: Index, lives: Mapping[str, bool | None]
     """
     dead = [record for record in slurm_supervisors(workspace) if lives.get(record["name"]) is False]
     fresh = [record for record in dead if "ending" not in record]
-    accounting = read_accounting(str(record["job"]).split("_")[0] for record in fresh)
-    deaths = [_death(record, accounting.get(_element(record), [])) for record in fresh]
+    accounting = _settled_accounting(fresh)
+    deaths = [_death(record, accounting.get(str(record["job"]), [])) for record in fresh]
     for death in deaths:
-        _end_attempts(workspace, index, death)
+        end_attempts(workspace, index, death.record["name"], death.ending, death.message)
         _remember(workspace, death)
     return deaths
 
@@ -62,7 +65,7 @@ def losses(workspace: Workspace) -> Counter[str]:
     return Counter(
         record.get("node") or record["host"]
         for record in slurm_supervisors(workspace)
-        if record.get("ending") == "lost"
+        if record.get("ending") == NODE_FAILED
     )
 
 
@@ -75,7 +78,7 @@ def bad_nodes(workspace: Workspace, nodes: int | None) -> tuple[str, ...]:
 def forgive_nodes(workspace: Workspace) -> None:
     """Forget what nodes have lost."""
     for record in slurm_supervisors(workspace):
-        if record.get("ending") == "lost":
+        if record.get("ending") == NODE_FAILED:
             (workspace.supervisors / f"{record['name']}.json").unlink(missing_ok=True)
 
 
@@ -92,54 +95,39 @@ def slurm_supervisors(workspace: Workspace) -> list[dict[str, Any]]:
     return found
 
 
-def _element(record: Mapping[str, Any]) -> str:
-    """The element as the accounting writes it: a job that is no array has no index."""
-    return str(record["job"])
+def _settled_accounting(records: list[dict[str, Any]]) -> dict[str, list[Ended]]:
+    """How the jobs of dead supervisors ended; asked again for a while where the accounting lags behind."""
+    jobs = {str(record["job"]) for record in records}
+    deadline = time.monotonic() + LAG_SECONDS
+    while True:
+        known = read_accounting(job.split("_")[0] for job in jobs)
+        lags = known and any(not _final(known.get(job, [])) for job in jobs)
+        if not lags or time.monotonic() > deadline:
+            return known
+        time.sleep(1.0)
+
+
+def _final(runs: list[Ended]) -> bool:
+    """Whether a run of the job is known to have ended."""
+    return any(run.state not in LIVE and run.state != "COMPLETING" for run in runs)
 
 
 def _death(record: dict[str, Any], runs: list[Ended]) -> Death:
     """What Slurm says of the run in which the supervisor died: of several runs, the last that ended on its node."""
-    on_node = [run for run in runs if record.get("node") in ("", None, run.nodes)]
-    state = (on_node or runs)[-1].state if runs else ""
+    over = [run for run in runs if run.state not in LIVE]
+    on_node = [run for run in over if record.get("node") in ("", None, run.nodes)]
+    state = (on_node or over)[-1].state if over else ""
     ending, message = ENDINGS.get(state, ("lost", f"its job ended ({state or 'Slurm does not say how'})"))
-    if state == "NODE_FAIL":
+    failed = state in ("NODE_FAIL", "BOOT_FAIL")
+    if failed:
         message = f"node {record.get('node') or record['host']} failed"
-    return Death(record, ending, message)
-
-
-def _end_attempts(workspace: Workspace, index: Index, death: Death) -> None:
-    """Write the ending of everything that the dead supervisor still held, or that was given up as lost."""
-    name = death.record["name"]
-    held = {
-        (stage, token) for stage, claims in index.open.items() for token, who in claims.items() if who == name
-    }
-    given_up = {
-        (stage, one["token"])
-        for stage, records in index.endings.items()
-        for one in records
-        if one["supervisor"] == name and one["ending"] == "lost"
-    }
-    journal = Journal(workspace, f"autopsy-{secrets.token_hex(4)}")
-    for stage, token in sorted(held | given_up):
-        attempt = _read_attempt(workspace, stage, token)
-        if attempt is not None and attempt["ending"] is None:
-            ended = lost_record(attempt, workspace.attempt(stage, token))
-            ended["ending"], ended["message"] = death.ending, death.message
-            journal.ended(ended)
-
-
-def _read_attempt(workspace: Workspace, stage: str, token: str) -> AttemptRecord | None:
-    try:
-        record: AttemptRecord | None = read_json_or_none(workspace.attempt(stage, token) / "attempt.json")
-    except WorkspaceError:
-        return None
-    return record
+    return Death(record, ending, message, failed)
 
 
 def _remember(workspace: Workspace, death: Death) -> None:
-    """Keep the record of a lost job, which counts against its node; drop that of any other."""
+    """Keep the record of a job that died with its node, which counts against that; drop any other."""
     path = workspace.supervisors / f"{death.record['name']}.json"
-    if death.ending == "lost":
-        write_atomic(path, json_bytes({**death.record, "ending": "lost"}))
+    if death.node_failed:
+        write_atomic(path, json_bytes({**death.record, "ending": NODE_FAILED}))
     else:
         path.unlink(missing_ok=True)

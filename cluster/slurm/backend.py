@@ -3,16 +3,15 @@
 It keeps no state: job records in the workspace, squeue and sacct hold it all.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 from cluster.profile import Profile
 from cluster.slurm.autopsy import bad_nodes, forgive_nodes, perform, slurm_supervisors
-from cluster.slurm.commands import SlurmError, run
-from cluster.slurm.queue import STARTED, Element, Queue
-from cluster.slurm.records import JobRecord, read_records
+from cluster.slurm.commands import SlurmError, Unreachable, run
+from cluster.slurm.queue import STARTED, Queue
+from cluster.slurm.records import bundle_stages, read_records, release_stuck
 from cluster.slurm.report import total_nodes
 from results.files import WorkspaceError
 from results.journal import Index
@@ -35,6 +34,12 @@ class SlurmBackend:
     name: str = "slurm"
     excluded: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
+    _queue: Queue | Unreachable | None = None
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any], workspace: Workspace | None) -> "SlurmBackend":
+        """The backend with the profile that a submission recorded."""
+        return cls(Profile.model_validate(settings) if settings else None)
 
     def settings(self) -> dict[str, Any]:
         """The profile, for the submission's record."""
@@ -100,15 +105,20 @@ class SlurmBackend:
         """
         stages: set[str] = set()
         for record in read_records(workspace):
-            alive = [one for one in record.elements(self.queue) if one.alive]
+            alive = [one for one in record.elements(self.queue) if one.alive and not one.stuck]
             if alive and not record.is_tail:
-                stages.update(_stages_of(workspace, record, alive))
+                stages.update(*bundle_stages(workspace, record, alive).values())
         return stages
 
     def settle(self, workspace: Workspace) -> None:
-        """End the attempts of dead jobs as the accounting says, and note the nodes that lost several."""
+        """End the attempts of dead jobs as the accounting says, and note the nodes that lost several.
+
+        Raises:
+            Unreachable: the controller does not answer, so nothing is known of any job.
+        """
         index = Index(workspace)
         index.refresh()
+        release_stuck(read_records(workspace), self.queue)
         known = slurm_supervisors(workspace)
         perform(workspace, index, {record["name"]: self.lives(record) for record in known})
         self.excluded = bad_nodes(workspace, total_nodes(self.profile))
@@ -127,10 +137,10 @@ class SlurmBackend:
         index.refresh()
         doomed = []
         for record in read_records(workspace):
-            for one in record.elements(self.queue):
-                wanted = _stages_of(workspace, record, [one]) - index.done.keys()
-                if one.state == "PENDING" and not record.is_tail and wanted <= stages:
-                    doomed.append(one.id)
+            waiting = [one for one in record.elements(self.queue) if one.state == "PENDING"]
+            if waiting and not record.is_tail:
+                bundles = bundle_stages(workspace, record, waiting)
+                doomed += [one.id for one, held in bundles.items() if held - index.done.keys() <= stages]
         for start in range(0, len(doomed), CANCEL_CHUNK):
             run(["scancel", *doomed[start : start + CANCEL_CHUNK]])
         return len(doomed)
@@ -144,29 +154,28 @@ class SlurmBackend:
             run(["scancel", job])
         return len(jobs)
 
-    @cached_property
+    @property
     def queue(self) -> Queue:
-        """The queue, asked once; `refresh` forgets it."""
-        return Queue.read()
+        """The queue, asked once, also when it does not answer; `refresh` forgets it.
+
+        Raises:
+            Unreachable: the controller does not answer.
+        """
+        if self._queue is None:
+            try:
+                self._queue = Queue.read()
+            except Unreachable as error:
+                self._queue = error
+        if isinstance(self._queue, Unreachable):
+            raise self._queue
+        return self._queue
 
     def refresh(self) -> None:
         """Ask anew next time."""
-        self.__dict__.pop("queue", None)
+        self._queue = None
 
     @property
     def _known_profile(self) -> Profile:
         if self.profile is None:
             raise WorkspaceError("--on slurm needs a cluster's profile: --profile NAME or YATES_PROFILE")
         return self.profile
-
-
-def _stages_of(workspace: Workspace, record: JobRecord, elements: Iterable[Element]) -> set[str]:
-    """The stages in the bundles of some elements of an array."""
-    try:
-        submission = Submission.read(workspace, record.submission)
-    except (FileNotFoundError, WorkspaceError):
-        return set()
-    bundles = [record.bundles[one.task] for one in elements if one.task < len(record.bundles)]
-    return {
-        submission.stages[number].stage for bundle in bundles for number in submission.bundles[bundle].stages
-    }

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 
+from cluster import backend
 from results.files import WorkspaceError
 
 TIMEOUT_SECONDS = 30.0
@@ -20,11 +21,11 @@ class SlurmError(WorkspaceError):
     """Slurm refused, and trying again would change nothing."""
 
 
-class Unreachable(SlurmError):
+class Unreachable(SlurmError, backend.Unreachable):
     """The controller (or the accounting daemon) does not answer now; nothing follows about any job."""
 
 
-class LimitReached(SlurmError):
+class LimitReached(SlurmError, backend.LimitReached):
     """A limit on submitted jobs is reached; fewer jobs, or later, would do."""
 
 
@@ -37,10 +38,9 @@ _BUSY = re.compile(
     r"resource temporarily unavailable|communication|zero bytes|timed out|unable to establish|slurmdbd",
     re.IGNORECASE,
 )
-_LIMIT = re.compile(
-    r"SubmitJobLimit|SubmitJobPerUserLimit|SubmitJobsPerUserLimit|job submit limit|MaxJobCount|too many jobs",
-    re.IGNORECASE,
-)
+_NAMED_LIMIT = re.compile(r"\b(?:QOS|Assoc)\w*Limit\b", re.IGNORECASE)
+"""The reason that Slurm names before its general word about policies; one on the size of jobs is for good."""
+_LIMIT = re.compile(r"job submit limit|MaxJobCount|too many jobs", re.IGNORECASE)
 _ARRAY = re.compile(r"invalid job array|array.*too large|MaxArraySize", re.IGNORECASE)
 
 _HINTS = (
@@ -54,7 +54,11 @@ _HINTS = (
         r"node configuration is not available",
         "no node of the partition has so many cores, GPUs or so much memory",
     ),
-    (r"time limit", "the time limit is longer than the partition allows; set `hours` in the profile"),
+    (r"QOS\w*Limit|Assoc\w*Limit", "a job of this size is more than your account or QOS allows"),
+    (
+        r"requested time limit",
+        "the time limit is longer than the partition allows; set `hours` in the profile",
+    ),
     (r"invalid feature", "the constraint in the profile names a feature that no node has"),
     (r"unrecognized option|invalid option", "the profile's `sbatch` section has an option that sbatch lacks"),
 )
@@ -93,7 +97,8 @@ def refusal(command: str, text: str) -> SlurmError:
     """The error that stands for what a command wrote when it failed."""
     said = " ".join(line.strip() for line in text.splitlines() if line.strip()) or "no reason given"
     message = f"{command} refused: {said}"
-    if _LIMIT.search(text):
+    named = _NAMED_LIMIT.findall(text)
+    if any("submit" in one.lower() for one in named) or (not named and _LIMIT.search(text)):
         return LimitReached(message)
     if _ARRAY.search(text):
         return ArrayTooLarge(message)

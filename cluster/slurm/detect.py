@@ -56,7 +56,7 @@ def _partitions() -> list[Partition]:
 
 
 def _partition(name: str, limit: str, nodes: str, cpus: str, memory: str, gres: str) -> Partition:
-    gpu = re.search(r"gpu:(?:([A-Za-z][\w.-]*):)?(\d+)", gres)
+    gpu = re.search(r"gpu:(?:([^:,()]+):)?(\d+)(?=[(,]|$)", gres)
     return Partition(
         name=name,
         gpus=int(gpu[2]) if gpu else 0,

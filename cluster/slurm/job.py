@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.profile import Profile
-from cluster.slurm.commands import SlurmError, run
+from cluster.slurm.commands import SlurmError
 from cluster.slurm.queue import Queue
-from cluster.slurm.records import JobRecord, read_record
+from cluster.slurm.records import JobRecord, read_record, release_stuck
 from results.layout import Workspace
 from workers.submission import Submission
 from workers.supervisor import Supervisor
@@ -69,7 +69,8 @@ class BundleJob:
             node=os.environ.get("SLURMD_NODENAME", ""),
         )
         supervisor.run()
-        release_failed_launches(self.record)
+        with suppress(SlurmError):
+            release_stuck([self.record], Queue.read())
         if profile.requeue and wants_requeue(supervisor):
             requeue()
 
@@ -95,17 +96,6 @@ def wants_requeue(supervisor: Supervisor) -> bool:
     """
     warned = supervisor.stopped_by == signal.SIGUSR2 or supervisor.stop == "timeout"
     return warned and supervisor.advanced and supervisor.agenda.unfinished()
-
-
-def release_failed_launches(record: JobRecord) -> None:
-    """Let elements of this array run again that Slurm holds because a node that came back could not start them.
-
-    Slurm holds such jobs for ever, and the tail would wait for them. What a person holds stays held.
-    """
-    with suppress(SlurmError):
-        for one in record.elements(Queue.read()):
-            if "launch" in one.reason.lower() and "held" in one.reason.lower():
-                run(["scontrol", "release", one.id])
 
 
 def requeue() -> None:

@@ -64,6 +64,12 @@ class Element(NamedTuple):
         """Whether it runs or will run."""
         return self.state in LIVE
 
+    @property
+    def stuck(self) -> bool:
+        """Whether Slurm holds it because a node that came back could not start it: it would wait for ever."""
+        reason = self.reason.lower()
+        return "launch" in reason and "held" in reason
+
 
 class Ended(NamedTuple):
     """One run of a job, from the accounting: times are `YYYY-MM-DDTHH:MM:SS` or `Unknown`."""

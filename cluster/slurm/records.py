@@ -5,13 +5,16 @@ when the driver died is found again by its name, and one that was never accepted
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from cluster.slurm.commands import SlurmError, run
 from cluster.slurm.queue import Element, Queue
 from results.files import WorkspaceError, json_bytes, read_json, write_atomic
 from results.layout import Workspace
+from workers.submission import Submission
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,34 @@ def read_records(workspace: Workspace) -> Iterator[JobRecord]:
             yield _from_json(read_json(path))
         except (WorkspaceError, TypeError, KeyError, FileNotFoundError):
             continue
+
+
+def bundle_stages(
+    workspace: Workspace, record: JobRecord, elements: Iterable[Element]
+) -> dict[Element, set[str]]:
+    """The stages in the bundle of each element of an array; nothing where the submission cannot be read."""
+    try:
+        submission = Submission.read(workspace, record.submission)
+    except (FileNotFoundError, WorkspaceError, TypeError, KeyError, ValueError):
+        return {}
+    found = {}
+    for one in elements:
+        if one.task < len(record.bundles):
+            numbers = submission.bundles[record.bundles[one.task]].stages
+            found[one] = {submission.stages[number].stage for number in numbers}
+    return found
+
+
+def release_stuck(records: Iterable[JobRecord], queue: Queue) -> None:
+    """Let elements run again that Slurm holds after a failed launch; what a person holds stays held.
+
+    The tail would wait for them for ever.
+    """
+    for record in records:
+        for one in record.elements(queue):
+            if one.stuck:
+                with suppress(SlurmError):
+                    run(["scontrol", "release", one.id])
 
 
 def _from_json(content: Any) -> JobRecord:

@@ -7,9 +7,8 @@ from cluster.profile import Profile
 from cluster.slurm.autopsy import bad_nodes
 from cluster.slurm.commands import SlurmError
 from cluster.slurm.queue import STARTED, Element, Queue
-from cluster.slurm.records import JobRecord, read_records
+from cluster.slurm.records import bundle_stages, read_records
 from results.layout import Workspace
-from workers.submission import Submission
 
 
 @dataclass(frozen=True)
@@ -68,15 +67,9 @@ def waiting_job(workspace: Workspace, stage: str) -> Element | None:
     except SlurmError:
         return None
     for record in read_records(workspace):
-        for one in record.elements(queue):
-            if one.alive and not record.is_tail and stage in _bundle_stages(workspace, record, one):
-                return one
+        alive = [one for one in record.elements(queue) if one.alive]
+        if alive and not record.is_tail:
+            for one, stages in bundle_stages(workspace, record, alive).items():
+                if stage in stages:
+                    return one
     return None
-
-
-def _bundle_stages(workspace: Workspace, record: JobRecord, element: Element) -> set[str]:
-    submission = Submission.read(workspace, record.submission)
-    if element.task >= len(record.bundles):
-        return set()
-    bundle = submission.bundles[record.bundles[element.task]]
-    return {submission.stages[number].stage for number in bundle.stages}

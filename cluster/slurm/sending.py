@@ -14,7 +14,7 @@ from typing import Any
 from cluster.code import code_environment
 from cluster.profile import Profile
 from cluster.slurm.arrays import Array, job_name, make_arrays
-from cluster.slurm.commands import ArrayTooLarge, LimitReached, SlurmError, Unreachable
+from cluster.slurm.commands import ArrayTooLarge, LimitReached, SlurmError, Unreachable, run
 from cluster.slurm.executor import make_executor
 from cluster.slurm.job import warning_seconds
 from cluster.slurm.limits import read_limits
@@ -28,6 +28,8 @@ PAUSE_SECONDS = 1.0
 TAIL_HOURS = 1.0
 TAIL_MEMORY_GB = 2.0
 TAIL_PART = "tail"
+ROOM_FOR_TAIL = 3
+"""So many elements are given up at most, to make room for the tail under a limit that nobody told us."""
 
 
 @dataclass
@@ -42,6 +44,7 @@ class Sender:
     notes: list[str] = field(default_factory=list)
     _room: int | None = None
     _array_size: int = 1
+    _last_elements: list[str] = field(default_factory=list)
 
     def send(self) -> int:
         """Submit all arrays that fit, and the tail; return how many bundles Slurm took.
@@ -54,11 +57,13 @@ class Sender:
         self._room = None if free is None else free - self.profile.tail
         self._array_size = limits.array_size
         taken = 0
-        for array in make_arrays(self.submission, limits.array_size):
-            taken += self._send_array(array)
-        if taken:
-            self._send_tail()
-        elif self.submission.bundles:
+        try:
+            for array in make_arrays(self.submission, limits.array_size):
+                taken += self._send_array(array)
+        finally:
+            if self.jobs:  # also when a later array was refused: what runs is looked after
+                self._send_tail()
+        if not taken and self.submission.bundles:
             raise LimitReached(
                 "no job fits under the limit on submitted jobs now; `yates resume` when some of yours have ended"
             )
@@ -80,6 +85,7 @@ class Sender:
                 self._submit(array, array.bundles[sent : sent + size])
             except LimitReached:
                 size //= 2
+                self._room = size
             except ArrayTooLarge:
                 if size == 1:
                     raise
@@ -102,7 +108,8 @@ class Sender:
             "mem": f"{ceil(allocation.memory_gb * 1024)}MB",
             "array_parallelism": self.profile.array_throttle,
             "signal_delay_s": warning_seconds(self.profile, limit),
-            "srun_args": ["--kill-on-bad-exit=0", *self.profile.srun],
+            # From 22.05 on srun no longer takes the number of cores from the job.
+            "srun_args": [f"--cpus-per-task={allocation.cpus}", "--kill-on-bad-exit=0", *self.profile.srun],
         }
         if allocation.gpus is not None:
             parameters["gpus_per_node"] = allocation.gpus
@@ -110,16 +117,18 @@ class Sender:
         if before:
             parameters["dependency"] = f"afterany:{':'.join(before)}"
         command = self._python("-m", "cluster.slurm.job", *self._place(), part)
-        self.jobs.append((array.shape, self._call(record, parameters, command, len(bundles))))
+        job = self._call(record, parameters, command, len(bundles))
+        self.jobs.append((array.shape, job))
+        self._last_elements = [f"{job}_{task}" for task in range(1, len(bundles))]
 
     def _send_tail(self) -> None:
         """Submit the tail job, which waits until every array has ended, however it ended."""
         if not self.profile.tail:
             return
-        partition = self.profile.tail_partition or self.profile.partition_for_tail().name
+        partition, hours = self.profile.tail_place(TAIL_HOURS, TAIL_MEMORY_GB)
         name = job_name(self.submission, (), TAIL_PART)
         parameters = {
-            **self._common(name, partition, 3600.0 * TAIL_HOURS),
+            **self._common(name, partition, 3600.0 * hours),
             "cpus_per_task": 1,
             "mem": f"{ceil(TAIL_MEMORY_GB * 1024)}MB",
             "use_srun": False,
@@ -130,11 +139,25 @@ class Sender:
         command = self._python("-m", "orchestrator.tail", *self._place())
         record = JobRecord(self.submission.id, TAIL_PART, name)
         try:
-            self._call(record, parameters, command, None)
+            self._call_making_room(record, parameters, command)
         except SlurmError as error:
             self.notes.append(
                 f"the tail job was not submitted ({error}); run `yates resume` when the jobs ended"
             )
+
+    def _call_making_room(self, record: JobRecord, parameters: dict[str, Any], command: str) -> None:
+        """Submit the tail; where a limit leaves no room for it, the last elements of the last array make some."""
+        for _ in range(ROOM_FOR_TAIL):
+            try:
+                self._call(record, parameters, command, None)
+                return
+            except LimitReached:
+                element = self._last_elements.pop() if self._last_elements else None
+                if element is None:
+                    raise
+                run(["scancel", element])
+                time.sleep(PAUSE_SECONDS)
+        self._call(record, parameters, command, None)
 
     def _call(self, record: JobRecord, parameters: dict[str, Any], command: str, count: int | None) -> str:
         """One array or job, recorded before and after; asked again while the controller does not answer."""
@@ -145,14 +168,14 @@ class Sender:
                 job = executor.submit_array(command, count)
                 break
             except Unreachable:
-                if attempt == TRIES - 1:
-                    record.forget(self.workspace)
-                    raise
                 time.sleep(PAUSE_SECONDS * 2**attempt)
-                found = _find(record)
+                found = _find(record)  # it may have been taken though Slurm did not say so
                 if found is not None:
                     job = found
                     break
+                if attempt == TRIES - 1:
+                    record.forget(self.workspace)
+                    raise
             except SlurmError:
                 record.forget(self.workspace)
                 raise
@@ -195,9 +218,10 @@ class Sender:
 
 
 def _find(record: JobRecord) -> str | None:
-    """The number of a job that Slurm took though it did not say so."""
-    try:
-        elements = record.elements(Queue.read())
-    except SlurmError:
-        return None
+    """The number of a job that Slurm took though it did not say so; None when it surely did not.
+
+    Raises:
+        Unreachable: that cannot be known now. The record stays, and finds the job by its name later.
+    """
+    elements = record.elements(Queue.read())
     return elements[0].job if elements else None

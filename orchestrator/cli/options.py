@@ -26,13 +26,18 @@ HubMap = Annotated[
     Path | None,
     typer.Option("--hub-map", envvar="YATES_HUB_MAP", help="A YAML file that maps hub ids to local paths."),
 ]
-On = Annotated[str, typer.Option("--on", help="Where to run: local, slurm.")]
-OnAgain = Annotated[
-    str | None, typer.Option("--on", help="Where to run: local, slurm. Default: where it was last submitted.")
-]
+On = Annotated[str, typer.Option("--on", help="Where to run: local, slurm, ray.")]
+OnAgain = Annotated[str | None, typer.Option("--on", help="Where to run: local, slurm, ray.")]
 Profile = Annotated[
     str | None,
     typer.Option("--profile", help="The cluster's profile: a name or a YAML file. Default: YATES_PROFILE."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        help="The Ray cluster: http://HEAD:8265. Default: RAY_ADDRESS, else Ray is started on this machine.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 

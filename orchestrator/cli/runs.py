@@ -69,6 +69,7 @@ def submit(
     workspace: options.Root = options.DEFAULT_ROOT,
     on: options.On = "local",
     profile: options.Profile = None,
+    address: options.Address = None,
     scale: options.Scale = None,
     preset: options.Preset = None,
     cells: options.Cells = None,
@@ -84,7 +85,11 @@ def submit(
 
     if canary and on == "local":
         raise WorkspaceError("--canary: on this machine use `yates run --canary`, which waits for the trial")
-    backend = choose_backend(None, on, profile)
+    backend = choose_backend(Workspace(workspace), on, profile, address, fresh=True)
+    if canary and not backend.settings().get("tail", True):
+        raise WorkspaceError(
+            "--canary needs the tail job, which submits the rest; the profile says `tail: false`"
+        )
     planned, mapping = make_plan(grid, scale, preset, cells, where, set_, hub_map)
     limit = max_gpu_hours or backend.settings().get("max_gpu_hours")
     _ask_above(limit, planned.gpu_hours)
@@ -124,16 +129,20 @@ def resume(
     where: options.Where = None,
     on: options.OnAgain = None,
     profile: options.Profile = None,
+    address: options.Address = None,
     release: Release = False,
     wait: Wait = True,
 ) -> None:
-    """Submit what is unfinished. On this machine it waits; a cluster's jobs are left to themselves."""
+    """Submit what is unfinished, to where it was last submitted unless --on says otherwise.
+
+    On this machine it waits; a cluster's jobs are left to themselves.
+    """
     from orchestrator.backends import choose_backend
     from orchestrator.resume import resume as resume_experiments
 
     view = _view(options.open_workspace(workspace))
     experiments = _selected(view, where)
-    backend = choose_backend(view.workspace, on, profile)
+    backend = choose_backend(view.workspace, on, profile, address)
     submission = resume_experiments(view, experiments, backend, release)
     if backend.name != "local":
         _say_submitted(backend, view.workspace, submission)
@@ -199,6 +208,11 @@ def _say_submitted(backend: "Backend", place: Workspace, submission: "Submission
 
         typer.echo(f"{len(submission.bundles)} bundles are on their way to Slurm ({submission.id})")
         watch_first_job(place, submission)
+    elif backend.name == "ray":
+        from cluster.ray.first import watch_driver
+
+        typer.echo(f"{len(submission.stages)} stages are on their way to Ray ({submission.id})")
+        watch_driver(place, backend, submission)
 
 
 def _ask_above(limit: float | None, gpu_hours: float) -> None:

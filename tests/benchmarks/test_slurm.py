@@ -20,8 +20,9 @@ from orchestrator.view import View
 from results.layout import Workspace
 from tests.benchmarks.test_warm_workers import OWN, copy_parents
 from tests.support.commands import GRID, yates
+from tests.support.counting import ROOT
 from tests.support.lab import lab, running_lab
-from tests.support.slurm import ROOT, Study
+from tests.support.slurm import Study
 from workers.attempts import read_commit
 from workers.context import Parent, StageContext
 from workers.recipe import Execution

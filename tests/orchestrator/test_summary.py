@@ -151,6 +151,8 @@ def test_the_status_as_json(lab: Lab) -> None:
         },
         "held_because": {},
         "workers": ["worker-1"],
+        "slurm": None,
+        "ray": None,
     }
 
 

@@ -7,7 +7,7 @@ from orchestrator.dispatch import Work, dispatch
 from orchestrator.remainder import remaining_work
 from orchestrator.tail import look_after
 from results.files import publish_once
-from tests.orchestrator.lab import FakeBackend, Lab, chosen, stage_id
+from tests.orchestrator.lab import FakeBackend, Lab, chosen, experiment_id, stage_id
 from workers.submission import Submission
 
 FAKE = FakeBackend()
@@ -17,7 +17,7 @@ FAKE = FakeBackend()
 def backend(monkeypatch: pytest.MonkeyPatch) -> FakeBackend:
     """Every submission went to a backend that starts nothing."""
     FAKE.started.clear()
-    monkeypatch.setattr(tail, "backend_of", lambda submission: FAKE)
+    monkeypatch.setattr(tail, "backend_of", lambda submission, workspace: FAKE)
     monkeypatch.setattr(tail, "compact_fully", lambda workspace: None)
     return FAKE
 
@@ -25,7 +25,7 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> FakeBackend:
 def submitted(lab: Lab, *experiments: str, **others: object) -> Submission:
     view = lab.view()
     work = remaining_work(view, chosen(view, *experiments))
-    submission = dispatch(lab.workspace, FAKE, Work(work.items, work.shapes, **others))
+    submission = dispatch(lab.workspace, FAKE, Work(work.items, work.shapes, **others))  # type: ignore[arg-type]
     assert submission is not None
     FAKE.started.clear()
     return submission
@@ -94,22 +94,22 @@ def test_a_step_further_is_progress(lab: Lab) -> None:
 
 
 def test_after_a_trial_the_whole_plan_follows(lab: Lab) -> None:
-    last = submitted(lab, "sft/s0", canary=True)
+    last = submitted(lab, "sft/s0", canary=(experiment_id("sft/s0"),))
     lab.finish("base", "train-sft-0", "eval-sft-0")
     look_after(lab.workspace, last)
     assert len(sent()) == 6 and not FAKE.started[-1].canary
 
 
 def test_after_a_trial_that_failed_nothing_follows(lab: Lab) -> None:
-    last = submitted(lab, "sft/s0", canary=True)
+    last = submitted(lab, "sft/s0", canary=(experiment_id("sft/s0"),))
     lab.finish("base")
     lab.fail("train-sft-0")
-    look_after(lab.workspace, last)
+    assert look_after(lab.workspace, last) == 1
     assert sent() == set()
 
 
 def test_a_trial_that_was_cut_short_goes_on_as_one(lab: Lab) -> None:
-    last = submitted(lab, "sft/s0", canary=True)
+    last = submitted(lab, "sft/s0", canary=(experiment_id("sft/s0"),))
     lab.finish("base")
     look_after(lab.workspace, last)
     assert sent() == {stage_id("train-sft-0"), stage_id("eval-sft-0")} and FAKE.started[-1].canary

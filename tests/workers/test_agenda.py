@@ -11,7 +11,9 @@ from results.layout import Workspace
 from results.records import Ending
 from tests.results.lab import attempt
 from workers import agenda as agenda_module
+from workers import outlook as outlook_module
 from workers.agenda import Agenda
+from workers.outlook import Outlook
 from workers.recipe import Execution
 from workers.submission import Submission, SubmittedBundle, SubmittedStage
 
@@ -43,7 +45,7 @@ class World:
         return SubmittedStage(name, "kind-" + name[0], above, shape or "cpu1", affinity, 1.0, 0)
 
     def agenda(self, bundle: int = 0) -> Agenda:
-        return Agenda(self.workspace, self.submission, bundle, "new", Index(self.workspace))
+        return Agenda(Outlook(self.workspace, self.submission, "new", Index(self.workspace)), bundle)
 
     def claim(self, stage: str, number: int = 1) -> None:
         self.journal.claimed(stage, f"{stage}-{number}", 1.0)
@@ -69,7 +71,7 @@ class World:
     def state(self, stage: str, bundle: int = 0) -> str:
         agenda = self.agenda(bundle)
         agenda.refresh(now=True)
-        return agenda.state(self.numbers[stage])
+        return agenda.outlook.state(self.numbers[stage])
 
 
 def test_its_own_list_comes_first_and_then_what_others_left_from_the_end(tmp_path: Path) -> None:
@@ -228,7 +230,7 @@ def test_nothing_is_left_when_all_is_done(tmp_path: Path) -> None:
 
 
 def test_the_journals_are_not_read_at_every_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agenda_module, "REFRESH_SECONDS", 3600.0)
+    monkeypatch.setattr(outlook_module, "REFRESH_SECONDS", 3600.0)
     world = World(tmp_path, "a", "a")
     agenda = world.agenda()
     assert agenda.next() == 0

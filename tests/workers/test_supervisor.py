@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from results.files import read_json
+from results.journal import Journal
 from results.layout import Workspace
 from tests.support.grids import index_of, start_supervisor, submit_toys
 from tests.support.toys import TOY, ToyRecipe
@@ -177,9 +178,18 @@ def test_kills_at_random_lose_nothing_and_double_nothing(workspace: Workspace) -
         for process in processes:
             process.kill()
             process.wait()
+    release_all(workspace)  # on a busy machine one stage may have been hit so often that it counts as deadly
     assert start_supervisor(workspace, submission).wait(120) == 0
     assert [value(workspace, child) for child in children] == [number + 0.5 for number in range(12)]
     assert len(index_of(workspace).done) == 24
+
+
+def release_all(workspace: Workspace) -> None:
+    """Forgive every failure, as `yates resume --release` does."""
+    index = index_of(workspace)
+    journal = Journal(workspace, "release")
+    for stage in index.endings.keys() - index.done.keys():
+        journal.released(stage, [record["token"] for record in index.standing(stage)])
 
 
 def kill_something(process: "subprocess.Popen[bytes]", generator: random.Random) -> None:

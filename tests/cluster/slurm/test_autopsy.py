@@ -95,6 +95,16 @@ def test_what_lives_or_cannot_be_asked_is_left_alone(
     assert index.standing("s" * 32) == [] and "s" * 32 in index.open
 
 
+def test_the_accounting_is_asked_again_while_it_lags(
+    workspace: Workspace, ended: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job(workspace, "w1")
+    ended["12_0"] = [run("RUNNING")]
+    monkeypatch.setattr(autopsy.time, "sleep", lambda seconds: ended.update({"12_0": [run("OUT_OF_MEMORY")]}))
+    (record,) = examined(workspace, w1=False).standing("s" * 32)
+    assert record["ending"] == "host_out_of_memory"
+
+
 def test_of_several_runs_the_one_on_its_node_is_meant(workspace: Workspace, ended: dict) -> None:
     job(workspace, "w1", node="n2")
     ended["12_0"] = [run("TIMEOUT", "n2"), run("COMPLETED", "n3")]
@@ -120,6 +130,7 @@ def test_a_second_look_changes_nothing(workspace: Workspace, ended: dict) -> Non
 
 
 def lose(workspace: Workspace, node: str, times: int) -> None:
+    """A node fails under several jobs."""
     for number in range(times):
         name = f"{node}-{number}"
         job(workspace, name, f"{name:0<32}", node)
@@ -127,6 +138,7 @@ def lose(workspace: Workspace, node: str, times: int) -> None:
 
 
 def test_a_node_that_loses_three_jobs_is_left_out(workspace: Workspace, ended: dict) -> None:
+    ended["12_0"] = [run("NODE_FAIL", "n1"), run("NODE_FAIL", "n2")]
     lose(workspace, "n1", 3)
     lose(workspace, "n2", 2)
     assert losses(workspace) == {"n1": 3, "n2": 2}
@@ -136,13 +148,15 @@ def test_a_node_that_loses_three_jobs_is_left_out(workspace: Workspace, ended: d
 
 
 def test_never_more_than_half_of_the_nodes_are_left_out(workspace: Workspace, ended: dict) -> None:
+    ended["12_0"] = [run("NODE_FAIL", node) for node in ("n1", "n2", "n3")]
     for node, times in (("n1", 3), ("n2", 5), ("n3", 4)):
         lose(workspace, node, times)
     assert bad_nodes(workspace, 4) == ("n2", "n3")
     assert bad_nodes(workspace, None) == ("n1", "n2", "n3")
 
 
-def test_a_time_out_is_not_the_nodes_fault(workspace: Workspace, ended: dict) -> None:
-    ended["12_0"] = [run("TIMEOUT")]
+@pytest.mark.parametrize("state", ["TIMEOUT", "FAILED", "COMPLETED"])
+def test_other_ends_are_not_the_nodes_fault(workspace: Workspace, ended: dict, state: str) -> None:
+    ended["12_0"] = [run(state)]
     lose(workspace, "n1", 3)
     assert bad_nodes(workspace, 4) == ()

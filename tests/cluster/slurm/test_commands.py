@@ -9,6 +9,7 @@ from cluster.slurm import commands
 from cluster.slurm.commands import ArrayTooLarge, LimitReached, SlurmError, Unreachable, refusal, run
 
 PREFIX = "sbatch: error: Batch job submission failed: "
+POLICY = PREFIX + "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,16 @@ PREFIX = "sbatch: error: Batch job submission failed: "
         (
             "sbatch: error: AssocMaxSubmitJobLimit\n" + PREFIX + "Job violates accounting/QOS policy",
             LimitReached,
+        ),
+        (
+            PREFIX + "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)",
+            LimitReached,
+        ),
+        (
+            "QOSMaxWallDurationPerJobLimit\n"
+            + PREFIX
+            + "Job violates accounting/QOS policy (job submit limit, …)",
+            SlurmError,
         ),
         (PREFIX + "Invalid job array specification", ArrayTooLarge),
         (PREFIX + "Invalid account or account/partition combination specified", SlurmError),

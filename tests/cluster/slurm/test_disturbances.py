@@ -9,7 +9,8 @@ import pytest
 
 from cluster.lab.lab import Lab
 from tests.support.commands import assert_same_store
-from tests.support.slurm import Study, assert_committed_once, assert_kept_its_checkpoints
+from tests.support.counting import assert_committed_once, assert_kept_its_checkpoints
+from tests.support.slurm import Study
 
 LONG = {"steps": 20, "pause": 0.5, "seeds": 2}
 

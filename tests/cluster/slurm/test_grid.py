@@ -13,7 +13,8 @@ import yaml
 from cluster.lab.lab import Lab, separable
 from results.journal import Index
 from tests.support.commands import GRID, assert_same_store, command, yates
-from tests.support.slurm import Study, assert_committed_once
+from tests.support.counting import assert_committed_once
+from tests.support.slurm import Study
 from workers.submission import newest_submission
 
 SLICE = (

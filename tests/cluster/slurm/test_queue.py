@@ -34,7 +34,7 @@ def test_elements_are_read_with_their_state_and_reason(folder: Path) -> None:
     assert [one.id for one in elements] == ["12_0", "12_1", "12_2", "13_0", "14_0"]
     assert [one.alive for one in elements] == [True, True, False, False, True]
     assert (elements[1].reason, elements[1].restarts, elements[0].node) == ("Resources", 2, "n1")
-    assert elements[4].reason == "launch failed requeued held"
+    assert [one.stuck for one in elements] == [False, False, False, False, True]
 
 
 def test_a_number_that_was_handed_out_twice_is_told_apart_by_its_name(folder: Path) -> None:
@@ -98,6 +98,7 @@ def test_without_accounting_only_the_array_size_limits(folder: Path) -> None:
 SINFO = """main*|up|1-00:00:00|8|64|515072|gpu:a100:4(S:0-1)
 main*|up|1-00:00:00|2|128+|1031168|gpu:a100:8(S:0-1)
 long|up|infinite|20|32|128000|(null)
+odd|up|infinite|1|8|32000|gpu:3090:4
 old|down|infinite|3|8|32000|(null)
 short|up|30:00|1|4|16000|gpu:2"""
 
@@ -106,7 +107,8 @@ def test_a_cluster_describes_itself(folder: Path, tmp_path: Path) -> None:
     script(folder, "sinfo", f"cat <<'END'\n{SINFO}\nEND")
     script(folder, "sacctmgr", "echo physics")
     found = detect_profile("here")
-    main, long, short = found.partitions
+    main, long, odd, short = found.partitions
+    assert (odd.gpus, odd.gpu_type) == (4, "3090")
     assert (main.name, main.gpus, main.gpu_type, main.cpus, main.hours, main.nodes) == (
         "main",
         8,
