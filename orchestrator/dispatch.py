@@ -14,6 +14,7 @@ from workers.recipe import Execution
 from workers.submission import Submission, SubmittedBundle, SubmittedStage
 
 START_UP_SECONDS = 15.0
+ON_RAY_ALONE = "the grid has a search: only `--on ray` stops trials early; on"
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Work:
     canary: tuple[str, ...] = ()
     progress: tuple[int, int] = (0, 0)
     stalled: int = 0
+    search: dict[str, Any] = field(default_factory=dict)
 
 
 def dispatch(workspace: Workspace, backend: Backend, work: Work) -> Submission | None:
@@ -57,6 +59,8 @@ def dispatch(workspace: Workspace, backend: Backend, work: Work) -> Submission |
     submission = make_submission(backend, work, freeze_code(workspace), covered)
     lift_tombstones(workspace, (item.stage for item in work.items))
     submission.write(workspace)
+    if work.search and backend.name != "ray":
+        backend.notes.append(f"{ON_RAY_ALONE} {backend.name} every trial trains to its end")
     backend.start(workspace, submission)
     return submission
 
@@ -85,6 +89,7 @@ def make_submission(backend: Backend, work: Work, code: str, covered: Set[str] =
         canary=work.canary,
         progress=work.progress,
         stalled=work.stalled,
+        search=work.search,
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cluster.search import SearchSettings
 from orchestrator.errors import Problems, mistake, nearest, unknown
 from orchestrator.expansion import expand
 from orchestrator.factors import Space, Vector, read_factors
@@ -12,13 +13,14 @@ from orchestrator.naming import name_factors
 from orchestrator.overlays import apply_overlay, apply_override
 from orchestrator.pipeline import Pipeline, loop_names, read_pipeline
 from orchestrator.references import reference_targets, resolve_constants, trace
+from orchestrator.search import apply_search
 from orchestrator.source import Document, read_document
 
 REQUIRED = ("study", "factors", "blocks", "pipeline")
-KEYS = (*REQUIRED, "name", "levels", "cells", "scales", "presets", "defaults")
+KEYS = (*REQUIRED, "name", "search", "levels", "cells", "scales", "presets", "defaults")
 CHOICES = {"scale": "scales", "preset": "presets", "cells": "cells"}
 WORDS = ("study", "name")
-SECTIONS = ("factors", "levels", "blocks", "cells", "scales", "presets", "defaults", "pipeline")
+SECTIONS = ("search", "factors", "levels", "blocks", "cells", "scales", "presets", "defaults", "pipeline")
 NO_CHOICE = "default"
 """The scale, preset or cells of a grid that declares none."""
 
@@ -28,7 +30,8 @@ class Grid:
     """A grid that is read, overlaid, checked and expanded; `orchestrator.plan` turns it into stages.
 
     `document` is as written after overlays, with references; `space` and `pipeline` are compiled from it.
-    `experiments` are vectors of `space`, each once.
+    `experiments` are vectors of `space`, each once. `search` says how trials over the factors `searched` are
+    compared.
     """
 
     path: Path
@@ -41,6 +44,8 @@ class Grid:
     space: Space
     pipeline: Pipeline
     experiments: list[Vector]
+    search: SearchSettings | None = None
+    searched: tuple[str, ...] = ()
 
     @property
     def factors(self) -> tuple[str, ...]:
@@ -85,6 +90,7 @@ def load_grid(
     for override in overrides:
         apply_override(document, override)
     _check_sections(document)
+    found = apply_search(document)
     resolved, space = _resolve(document, {name: chosen[name] for name in ("scale", "preset")}, declared)
     problems = Problems()
     experiments: list[Vector] = []
@@ -105,6 +111,8 @@ def load_grid(
         space=space,
         pipeline=pipeline,
         experiments=experiments,
+        search=None if found is None else found[0],
+        searched=() if found is None else found[1],
     )
 
 

@@ -1,14 +1,16 @@
 """Plans: the deduplicated stages of a grid's experiments, parents before children."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cluster.search import Search
 from orchestrator.bundles import BundledStage
 from orchestrator.factors import Vector
 from orchestrator.grid import Grid
 from orchestrator.hub import Hub
+from orchestrator.search import search_of
 from results.records import ExperimentRow, PlanRecord, StageRow
 from workers.kinds import Kind
 from workers.recipe import Execution, Recipe, Resources
@@ -66,6 +68,7 @@ class Plan:
     experiments: list[PlannedExperiment]
     unresolved: tuple[str, ...] = ()
     hub_map: dict[str, str] = field(default_factory=dict)
+    search: Search | None = None
 
     def stage(self, index: int) -> Stage:
         """The stage at `index` as workers know it, seed included."""
@@ -102,6 +105,7 @@ class Plan:
             ],
             stages=[_row(stage) for stage in self.stages],
             shapes=self.shapes,
+            search={} if self.search is None else self.search.model_dump(mode="json"),
         )
 
     def bundled(self) -> list[BundledStage]:
@@ -148,7 +152,23 @@ def plan_grid(
         experiments,
         tuple(sorted(hub.unresolved)),
         hub.paths,
+        _search(grid, stages, experiments),
     )
+
+
+def _search(
+    grid: Grid, stages: Sequence[PlannedStage], experiments: Iterable[PlannedExperiment]
+) -> Search | None:
+    if grid.search is None:
+        return None
+    rows = (
+        (
+            dict(zip(grid.factors, one.levels, strict=True)),
+            {name: stages[index].id for name, index in one.stages.items()},
+        )
+        for one in experiments
+    )
+    return search_of(grid.search, grid.searched, rows)
 
 
 def _row(stage: PlannedStage) -> StageRow:

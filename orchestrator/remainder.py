@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
+from cluster.search import Search
 from orchestrator.dispatch import Work, WorkItem
 from orchestrator.view import Experiment, View
 from results.layout import Workspace
@@ -16,7 +18,7 @@ def remainder(
 ) -> list[WorkItem]:
     """The stages that `experiments` still need, parents first, each once.
 
-    A stage that failed for good or diverged is left out, and so is what stands on it.
+    A stage that failed for good, diverged or was stopped by a search is left out, and so is what stands on it.
     """
     items: dict[str, WorkItem | None] = {}
     for experiment in experiments:
@@ -35,7 +37,7 @@ def _visit(
     row = plan.stages[index]
     if row.stage in items or row.stage in view.index.done:
         return
-    if view.survey.stages.get(row.stage) in ("failed", "blocked", "held"):
+    if view.survey.stages.get(row.stage) in ("failed", "blocked", "held", "stopped"):
         items[row.stage] = None
         return
     for parent in row.parents:
@@ -75,7 +77,17 @@ def shapes_of(view: View) -> dict[str, dict[str, object]]:
 def remaining_work(view: View, experiments: Iterable[Experiment], plan: str = "") -> Work:
     """`remainder` as it was last submitted, ready to dispatch."""
     executions, hub_map = submitted_executions(view.workspace)
-    return Work(remainder(view, experiments, executions), shapes_of(view), hub_map, plan)
+    items = remainder(view, experiments, executions)
+    return Work(items, shapes_of(view), hub_map, plan, search=searches(view.plans))
+
+
+def searches(plans: Iterable[PlanRecord]) -> dict[str, Any]:
+    """The searches of all plans as one: the newest one's settings, and every plan's trials."""
+    found = [Search.model_validate(plan.search) for plan in plans if plan.search]
+    if not found:
+        return {}
+    trials = {stage: group for one in found for stage, group in one.trials.items()}
+    return found[-1].model_copy(update={"trials": trials}).model_dump(mode="json")
 
 
 def without_cancelled(workspace: Workspace, work: Work) -> Work:

@@ -15,7 +15,7 @@ from workers.submission import Submission
 def resume(
     view: View, experiments: list[Experiment], backend: Backend, release: bool = False
 ) -> Submission | None:
-    """Submit what `experiments` still need; with `release` also what failed for good.
+    """Submit what `experiments` still need; with `release` also what failed for good or a search stopped.
 
     None: nothing is to be done, or jobs in the backend's queue hold all of it.
     """
@@ -31,7 +31,7 @@ def resume(
 def release_failures(view: View, backend: Backend) -> int:
     """Forgive every failure so far, of stages and of nodes, so that they are tried again; return how many stages."""
     journal = Journal(view.workspace, f"release-{secrets.token_hex(4)}")
-    stages = sorted(view.failed)
+    stages = sorted(view.failed | view.stopped)
     for stage in stages:
         journal.released(stage, [record["token"] for record in view.index.standing(stage)])
     backend.forgive(view.workspace)

@@ -6,7 +6,7 @@ from cluster.backend import Backend
 from cluster.code import current_code
 from orchestrator.dispatch import Work, dispatch
 from orchestrator.plan import Plan
-from orchestrator.remainder import remainder
+from orchestrator.remainder import remainder, searches
 from orchestrator.view import Experiment, View
 from results.files import WorkspaceError
 from results.journal import Index
@@ -43,7 +43,9 @@ def submit_plan(
         if not items:  # there is to be no trial, or it came through before
             trial, items = [], remainder(view, chosen, executions)
         names = tuple(one.id for one in trial)
-        work = Work(items, plan.shapes, hub_map or {}, digest, plan.record().study, names)
+        record = plan.record()
+        search = searches([record])
+        work = Work(items, plan.shapes, hub_map or {}, digest, record.study, names, search=search)
         return dispatch(workspace, backend, work)
     except OSError as error:
         raise WorkspaceError(

@@ -67,6 +67,9 @@ def print_plan(summary: dict[str, Any]) -> None:
         )
 
 
+STATES = ("running", "pending", "failed", "stopped", "blocked", "held")
+
+
 def status_summary(view: View, experiments: list[Experiment]) -> dict[str, Any]:
     """The state of a workspace, JSON-ready: a count for each status, stages by kind and state, what is held."""
     kinds: dict[str, Counter[str]] = defaultdict(Counter)
@@ -107,11 +110,13 @@ def print_status(view: View, experiments: list[Experiment]) -> None:
     """Print the state of a workspace by study and kind of stage, what failed by class, and what is held."""
     console = Console()
     _print_studies(console, view, experiments)
-    table = Table("stage kind", "done", "running", "pending", "failed", "blocked", "held", box=None)
+    table = Table(
+        "stage kind", "done", "running", "pending", "failed", "stopped", "blocked", "held", box=None
+    )
     summary = status_summary(view, experiments)
     for kind, states in summary["stages"].items():
         done = states.get("done", 0) + states.get("diverged", 0)
-        others = [str(states.get(state, 0)) for state in ("running", "pending", "failed", "blocked", "held")]
+        others = [str(states.get(state, 0)) for state in STATES]
         table.add_row(kind, str(done), *others)
     console.print(table)
     _print_failures(console, view)

@@ -69,16 +69,23 @@ class View:
             stage: records for stage, records in self.index.all_standing().items() if stage not in done
         }
         self.held = held_kinds(standing, self.code)
-        self.failed = {
-            stage for stage, attempts in standing.items() if verdict(attempts, self.code) == "failed"
-        }
+        verdicts = {stage: verdict(attempts, self.code) for stage, attempts in standing.items()}
+        self.failed = {stage for stage, one in verdicts.items() if one == "failed"}
+        self.stopped = {stage for stage, one in verdicts.items() if one == "stopped"}
         held = (
             {row.stage for plan in self.plans for row in plan.stages if row.kind in self.held}
             if self.held
             else set()
         )
         running = {stage for stage, claims in self.index.open.items() if self._any_lives(claims)}
-        facts = Facts(self.index.done.keys(), self.index.diverged, running, self.failed, held - self.failed)
+        facts = Facts(
+            self.index.done.keys(),
+            self.index.diverged,
+            running,
+            self.failed,
+            held - self.failed,
+            self.stopped,
+        )
         self.survey: Survey = survey(self.plans, facts)
 
     @cached_property

@@ -31,7 +31,7 @@ def _deciding_stage(view: View, experiment: Experiment) -> StageRow:
     """The stage that makes the experiment's status what it is, else the first unfinished one."""
     plan = experiment.plan
     status = view.survey.experiments[experiment.id]
-    unfinished = ("failed", "diverged", "running", "held", "blocked", "pending")
+    unfinished = ("failed", "diverged", "stopped", "running", "held", "blocked", "pending")
     for wanted in (("failed", "diverged") if status == "blocked" else (status,), unfinished):
         for index in _closure(plan, experiment):
             if view.survey.stages.get(plan.stages[index].stage) in wanted:
@@ -107,6 +107,12 @@ def _diverged(view: View, plan: PlanRecord, row: StageRow) -> str:
     return f"diverged in {_label(row)}: that is a result, stored with its step, and is not retried"
 
 
+def _stopped(view: View, plan: PlanRecord, row: StageRow) -> str:
+    records = view.index.standing(row.stage)
+    reason = f" at step {records[-1]['step']} ({records[-1]['message']})" if records else ""
+    return f"was stopped early{reason}: {_label(row)}; `yates resume --release` trains it to its end"
+
+
 def _ago(moment: float | None) -> str:
     if moment is None:
         return "some time ago"
@@ -117,6 +123,7 @@ def _ago(moment: float | None) -> str:
 _STORIES = {
     "running": _running,
     "failed": _failed,
+    "stopped": _stopped,
     "blocked": _blocked,
     "held": _held,
     "pending": _pending,

@@ -115,6 +115,7 @@ def _encode_plan(record: PlanRecord) -> Encoded:
         "shapes": record.shapes,
         "experiments": _encode_experiments(record.experiments, len(record.factors)),
         "stages": _encode_stages(record.stages),
+        **({"search": record.search} if record.search else {}),
     }
 
 
@@ -169,6 +170,7 @@ def _decode_plan(content: Encoded) -> PlanRecord:
         shapes=content["shapes"],
         created=content["created"],
         version=content["version"],
+        search=content.get("search", {}),
     )
 
 

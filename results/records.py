@@ -22,6 +22,7 @@ Ending = Literal[
     "transient",
     "cancelled",
     "superseded",
+    "early_stopped",
 ]
 
 
@@ -121,7 +122,8 @@ class PlanRecord:
     """`plans/<digest>.json`: everything that status, resume and the store need of one planned grid.
 
     `created` is when it was last submitted, in seconds since the epoch; 0 stands for "when it is written".
-    Of two plans that list the same experiment, the one created later counts.
+    Of two plans that list the same experiment, the one created later counts. `search` is a dumped
+    `cluster.search.Search`, or empty.
     """
 
     study: str
@@ -134,3 +136,4 @@ class PlanRecord:
     shapes: dict[str, dict[str, Any]] = field(default_factory=dict)
     created: float = 0.0
     version: int = 1
+    search: dict[str, Any] = field(default_factory=dict)

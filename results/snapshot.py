@@ -32,7 +32,7 @@ from results.lineage import renewed_statuses
 from results.plans import plan_marks, read_plans
 from results.records import AttemptRecord, PlanRecord
 from results.schema import TABLES, VERSION, conform, read_table
-from results.status import FAILURES, Facts, survey
+from results.status import EARLY_STOPPED, FAILURES, Facts, survey
 from results.wide import patch, runs
 
 _BATCH_ROWS = 1 << 19
@@ -87,8 +87,10 @@ class Snapshot:
         """What decides the status of every experiment now."""
         diverged = self.commits.filter(pc.equal(self.commits["outcome"], "diverged"))
         failed = {stage for stage, (_, ending) in self.endings.items() if ending in FAILURES}
+        stopped = {stage for stage, (_, ending) in self.endings.items() if ending == EARLY_STOPPED}
         done = set(self.commits["stage"].to_pylist())
-        return Facts(done, set(diverged["stage"].to_pylist()), self.index.open.keys(), failed, self.held)
+        running = self.index.open.keys()
+        return Facts(done, set(diverged["stage"].to_pylist()), running, failed, self.held, stopped)
 
     @property
     def fits(self) -> bool:

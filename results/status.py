@@ -12,27 +12,31 @@ from typing import Literal
 from results.journal import Index
 from results.records import PlanRecord
 
-Status = Literal["done", "running", "failed", "diverged", "blocked", "held", "pending"]
+Status = Literal["done", "running", "failed", "diverged", "stopped", "blocked", "held", "pending"]
 
 FAILURES: frozenset[str] = frozenset(
     {"timeout", "gpu_out_of_memory", "host_out_of_memory", "hung", "bug", "bad_input", "transient"}
 )
 """Endings that leave a stage failed; after the others (lost, preempted, cancelled) it is pending again."""
 
+EARLY_STOPPED = "early_stopped"
+"""How an attempt ends that a search has seen enough of."""
+
 _STOPPING = frozenset({"failed", "diverged", "blocked"})
-_PRECEDENCE: tuple[Status, ...] = ("running", "failed", "diverged", "blocked", "held", "pending")
+_PRECEDENCE: tuple[Status, ...] = ("running", "failed", "diverged", "stopped", "blocked", "held", "pending")
 _NONE: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Sets of stage ids that decide every state. A diverged stage is also in `done`."""
+    """Sets of stage ids that decide every state. A diverged stage is also in `done`; a search ended `stopped`."""
 
     done: AbstractSet[str] = _NONE
     diverged: AbstractSet[str] = _NONE
     open: AbstractSet[str] = _NONE
     failed: AbstractSet[str] = _NONE
     held: AbstractSet[str] = _NONE
+    stopped: AbstractSet[str] = _NONE
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Counts:
     running: int = 0
     failed: int = 0
     diverged: int = 0
+    stopped: int = 0
     blocked: int = 0
     held: int = 0
     pending: int = 0
@@ -85,15 +90,16 @@ def facts_of(
         failed = {stage for stage in index.endings if index.ending(stage) in FAILURES}
     elif callable(failed):
         failed = {stage for stage in index.endings if failed(stage)}
-    return Facts(index.done.keys(), index.diverged, index.open.keys(), failed, held)
+    stopped = {stage for stage in index.endings if index.ending(stage) == EARLY_STOPPED}
+    return Facts(index.done.keys(), index.diverged, index.open.keys(), failed, held, stopped)
 
 
 def survey(plans: Sequence[PlanRecord], facts: Facts) -> Survey:
     """The state of each stage and the status of each experiment of `plans` (oldest first; later ones win).
 
-    A stage is blocked when an ancestor failed or diverged. An experiment is done when all its own stages
-    are, else it is what the first match says of its own stages: running, failed, diverged, blocked, held,
-    pending. Linear in stages, parents and experiments.
+    A stage is blocked when an ancestor failed or diverged, and stopped when a search stopped it or an ancestor.
+    An experiment is done when all its own stages are, else it is what the first match says of its own stages:
+    running, failed, diverged, stopped, blocked, held, pending. Linear in stages, parents and experiments.
     """
     stages: dict[str, Status] = {}
     experiments: dict[str, Status] = {}
@@ -118,6 +124,8 @@ def plan_states(plan: PlanRecord, facts: Facts) -> list[Status]:
             states.append("running")
         elif stage in failed:
             states.append("failed")
+        elif stage in facts.stopped or any(states[parent] == "stopped" for parent in row.parents):
+            states.append("stopped")
         elif any(states[parent] in _STOPPING for parent in row.parents):
             states.append("blocked")
         else:

@@ -90,6 +90,7 @@ class Child:
             resume_from=Path(command["resume_from"]) if command["resume_from"] else None,
             stop_requested=lambda: self.stopping,
             on_progress=self._progress,
+            on_report=self._report if command.get("lockstep") else _unheard,
             hub_map=command["hub_map"],
             memory=self.memory,
         )
@@ -106,6 +107,11 @@ class Child:
         if now - self._told >= PROGRESS_SECONDS or step == total:
             self._told = now
             messages.send(self.events, {"event": "progress", "step": step, "total": total})
+
+    def _report(self, step: int, values: dict[str, float]) -> None:
+        """Tell the figures and wait for the supervisor's word: go on, or (after a request to stop) stop."""
+        messages.send(self.events, {"event": "report", "step": step, "values": values})
+        self._inbox.get()
 
     def _finished(self, context: StageContext, result: StageResult, digest: str, seconds: float) -> None:
         known = sum(context.seconds.values())
@@ -133,6 +139,10 @@ class Child:
         """The last word on a stage. A request to stop counts from here on for the next, also while that loads."""
         self.stopping = False
         messages.send(self.events, message)
+
+
+def _unheard(step: int, values: dict[str, float]) -> None:
+    """Nobody waits for figures on the way; they are in the curves."""
 
 
 def _listen(commands: int, inbox: "queue.SimpleQueue[messages.Message]") -> None:

@@ -62,6 +62,7 @@ class StageContext:
     resume_from: Path | None = None
     stop_requested: Callable[[], bool] = lambda: False
     on_progress: Callable[[int, int | None], None] = lambda step, total: None
+    on_report: Callable[[int, dict[str, float]], None] = lambda step, values: None
     seconds: dict[str, float] = field(default_factory=dict)
     hub_map: dict[str, str] = field(default_factory=dict)
     memory: dict[str, Any] = field(default_factory=dict)
@@ -83,6 +84,10 @@ class StageContext:
     def progress(self, step: int, total: int | None = None) -> None:
         """Report that the stage has advanced to `step`; the supervisor kills a stage that stops advancing."""
         self.on_progress(step, total)
+
+    def report(self, step: int, values: dict[str, float]) -> None:
+        """Report figures of `step` to whoever may want to end the stage early; it may answer by a stop."""
+        self.on_report(step, values)
 
     def raise_if_stopped(self) -> None:
         """Raise `StageStopped` when the worker was asked to stop."""

@@ -10,7 +10,7 @@ from typing import Literal
 
 from results.records import AttemptRecord, Ending
 
-Verdict = Literal["again", "failed"]
+Verdict = Literal["again", "failed", "stopped"]
 
 FREE: frozenset[Ending] = frozenset({"preempted", "lost", "superseded", "cancelled"})
 BOUNDED: dict[Ending, int] = {"hung": 2, "transient": 4, "host_out_of_memory": 3}
@@ -35,6 +35,8 @@ def verdict(attempts: list[AttemptRecord], code: str | None = None) -> Verdict:
             return "failed" if last["execution"].get("micro_batch") == 1 else "again"
         case "timeout":
             return "again" if _advanced(attempts) else "failed"
+        case "early_stopped":
+            return "stopped"
         case "lost":
             return "failed" if _keeps_dying(attempts) else "again"
     limit = BOUNDED.get(last["ending"] or "lost")

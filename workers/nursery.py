@@ -60,6 +60,11 @@ class ChildProcess:
             self._process.kill()
             self._process.wait()
 
+    def answer(self) -> None:
+        """Let a stage that waits after a report go on."""
+        with suppress(BrokenPipeError):
+            messages.send(self._commands, {"go_on": True})
+
     def receive(self, timeout: float) -> list[messages.Message]:
         """The child's messages; `ready` is kept here (it carries the fingerprint) and not returned."""
         if self._reader.closed:

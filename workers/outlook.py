@@ -95,4 +95,4 @@ class Outlook:
             return True
         if stage.stage not in self.index.endings:
             return False
-        return verdict(self.index.standing(stage.stage), self.code) == "failed"
+        return verdict(self.index.standing(stage.stage), self.code) != "again"

@@ -43,7 +43,7 @@ class Submission:
     what nobody holds. `code` is the hash under `code/` that the jobs run; `shapes` says what each shape needs.
     `canary` names the experiments of a trial: when they are done, its tail submits the whole plan. `progress` is
     what the workspace had reached when this was made (see `orchestrator.tail`), `stalled` how many submissions in
-    a row brought none.
+    a row brought none. `search` is a dumped `cluster.search.Search` whose trials Ray Tune drives, or empty.
     """
 
     id: str
@@ -61,6 +61,7 @@ class Submission:
     canary: tuple[str, ...] = ()
     progress: tuple[int, int] = (0, 0)
     stalled: int = 0
+    search: dict[str, Any] = field(default_factory=dict)
 
     def write(self, workspace: Workspace) -> None:
         """Write `submissions/<id>.json`."""

@@ -10,6 +10,7 @@ import argparse
 import os
 import signal
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,8 @@ TROUBLES = 60
 EARLY_WARNING_SECONDS = 60.0
 
 StopReason = Literal["preempted", "timeout"]
+OnReport = Callable[[int, dict[str, float]], bool]
+WORDS: dict[Ending, str] = {"early_stopped": "the search found others better"}
 UNREADABLE = (WorkspaceError, OSError, ImportError, SyntaxError, ValueError, KeyError, TypeError)
 
 
@@ -45,8 +48,9 @@ UNREADABLE = (WorkspaceError, OSError, ImportError, SyntaxError, ValueError, Key
 class Supervisor:
     """One bundle's run. `linger` is how long it waits, with nothing ready, for what others still run.
 
-    At `deadline` (seconds since the epoch) it saves itself and ends. Afterwards `stop` and `stopped_by` (a
-    signal) say why it ended early, and `advanced` whether a stage was committed or got further.
+    `on_report` is asked at each figure that a stage reports (step, values) whether the stage is to go on; the
+    stage waits for the answer. At `deadline` (seconds since the epoch) it saves itself and ends. Afterwards `stop`
+    and `stopped_by` (a signal) say why it ended early, and `advanced` whether a stage was committed or got further.
     """
 
     workspace: Workspace
@@ -61,6 +65,7 @@ class Supervisor:
     stopped_by: int | None = None
     advanced: bool = False
     child: ChildProcess | None = None
+    on_report: OnReport | None = None
     _troubles: int = 0
 
     def __post_init__(self) -> None:
@@ -206,6 +211,7 @@ class Supervisor:
                 "execution": execution.model_dump(mode="json"),
                 "resume_from": None if checkpoint is None else str(checkpoint),
                 "hub_map": self.submission.hub_map,
+                "lockstep": self.on_report is not None,
             }
         )
         self._end(attempt, self._watch(attempt, execution))
@@ -219,12 +225,22 @@ class Supervisor:
             for message in self.child.receive(POLL_SECONDS):
                 if message["event"] == "progress":
                     watch.advance(message["step"])
+                elif message["event"] == "report":
+                    self._answer(message, watch)
                 else:
                     return {**message, "reason": watch.stopping}
             if not self.child.alive:
                 return {"event": "died", **self.child.death(), "reason": watch.stopping}
             self._check_deadline()
             watch.look(self.stop, self.child)
+
+    def _answer(self, report: dict[str, Any], watch: "Watch") -> None:
+        """Ask whether a stage is to go on after what it reported, and tell it."""
+        assert self.child is not None
+        watch.advance(report["step"])
+        if self.on_report is not None and not self.on_report(report["step"], report["values"]):
+            watch.end_early(self.child)
+        self.child.answer()
 
     def _end(self, attempt: Attempt, last: dict[str, Any]) -> None:
         """Turn the child's last word into the attempt's ending."""
@@ -234,7 +250,7 @@ class Supervisor:
             attempt.record["peak_memory_bytes"] = last["peak_memory_bytes"]
             self._commit(attempt, last)
         elif last["reason"] is not None:
-            attempt.end(last["reason"], last.get("message"))
+            attempt.end(last["reason"], last.get("message") or WORDS.get(last["reason"]))
         elif last["event"] == "stopped":
             attempt.end("preempted", "the worker was asked to stop")
         else:
@@ -337,6 +353,11 @@ class Watch:
         if step != self._attempt.record["step"]:
             self._moved = time.monotonic()
         self._attempt.record["step"] = step
+
+    def end_early(self, child: ChildProcess) -> None:
+        """Have the stage save itself and stop: a search has seen enough of it."""
+        if self.stopping is None:
+            self._ask(child, "early_stopped")
 
     def look(self, stop: StopReason | None, child: ChildProcess) -> None:
         """Do what is due now."""

@@ -62,7 +62,7 @@ class Crew:
     def __init__(
         self, workspace: Workspace, submission: Submission, job: str, requests: Mapping[str, Request]
     ) -> None:
-        self._workspace, self._submission, self._job, self._requests = workspace, submission, job, requests
+        self._workspace, self._submission, self._job, self.requests = workspace, submission, job, requests
         self._members: dict[int, Member] = {}
         self._hired: Counter[int] = Counter()
 
@@ -82,7 +82,7 @@ class Crew:
     def hire(self, bundle: int) -> None:
         """Ask Ray for an actor in a bundle's place; it is `placing` until Ray has started it."""
         shape = self._submission.bundles[bundle].shape
-        request = self._requests[shape]
+        request = self.requests[shape]
         self._hired[bundle] += 1
         name = f"{self._submission.id}-{bundle:04d}-{self._hired[bundle]}"
         group = placement_group([request.resources], strategy="STRICT_PACK") if request.gpus >= 1 else None

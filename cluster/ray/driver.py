@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
 from typing import Any, cast
@@ -22,6 +23,7 @@ from cluster.losses import end_attempts
 from cluster.ray.crew import Crew, Death
 from cluster.ray.records import DriverRecord, read_driver
 from cluster.ray.shapes import Node, Request, request_of
+from cluster.search import Search
 from results.files import WorkspaceError
 from results.journal import Index
 from results.layout import Workspace
@@ -40,6 +42,10 @@ FAILED_STARTS = 3
 TAIL = "orchestrator.tail"
 
 
+class Stopped(Exception):
+    """Raised in the midst of a search when the driver is asked to stop."""
+
+
 class Driver:
     """Drives one submission to its end on the Ray cluster that this process has joined."""
 
@@ -50,7 +56,8 @@ class Driver:
         self.record = _record(workspace, submission).with_(process=ProcessIdentity.own().as_record())
         self.crew = Crew(workspace, submission, self.record.job, _requests(submission))
         self.shapes = tuple(dict.fromkeys(bundle.shape for bundle in submission.bundles))
-        self.stopping = False
+        self.stopping = self.tuning = False
+        self.wanted: set[int] | None = None
         self._failed_starts = 0
         self._reported = 0.0
         self._busy_at = time.monotonic()
@@ -60,13 +67,43 @@ class Driver:
         signal.signal(signal.SIGTERM, self._on_stop)
         self.report()
         try:
-            while not self.stopping and not self.record.trouble and self._unfinished():
-                self.step()
+            self._search()
+            self._loop()
+        except Stopped:
+            pass
         finally:
             self.crew.stop(SAVE_SECONDS)
             self.record = self.record.with_(over=True, actors={}, waiting={})
             self.record.write(self.workspace)
         return 1 if self.record.trouble else 0
+
+    def _loop(self) -> None:
+        while not self.stopping and not self.record.trouble and self._unfinished():
+            self.step()
+
+    def _search(self) -> None:
+        """Where the submission has a search: first what its trials stand on, then the trials, by Ray Tune."""
+        search = Search.read(self.submission.search)
+        if search is None:
+            return
+        stages = enumerate(self.submission.stages)
+        trials = {number for number, one in stages if one.stage in search.trials}
+        self.outlook.taken |= trials
+        self.wanted = ancestors(self.submission, trials)
+        self._loop()
+        self.crew.stop(SAVE_SECONDS)
+        if not self.stopping and not self.record.trouble and trials:
+            from cluster.ray.tuning import tune_trials
+
+            self.tuning = True
+            requests = self.crew.requests
+            tune_trials(
+                self.workspace, self.submission, search, requests, self.record.job, self.outlook.index
+            )
+            self.tuning = False
+        self.outlook.taken -= trials
+        self.outlook.refresh(now=True)
+        self.wanted = None
 
     def step(self) -> None:
         """Take in what happened, hand out what is ready."""
@@ -151,9 +188,15 @@ class Driver:
             one.state == "busy" for one in self.crew
         ):
             return False
-        bundles = enumerate(self.submission.bundles)
-        firsts = {bundle.shape: number for number, bundle in bundles if shape in (None, bundle.shape)}
-        return any(self.agendas[number].unfinished() for number in firsts.values())
+        self.outlook.refresh()
+        known: dict[int, bool] = {}
+        return any(
+            shape in (None, stage.shape)
+            and (self.wanted is None or number in self.wanted)
+            and self.outlook.state(number) != "done"
+            and self.outlook.may_finish(number, known)
+            for number, stage in enumerate(self.submission.stages)
+        )
 
     def _mourn(self, death: Death) -> None:
         """Write down how a dead actor's attempt ended; give up when actors cannot even start."""
@@ -176,6 +219,20 @@ class Driver:
 
     def _on_stop(self, number: int, frame: FrameType | None) -> None:
         self.stopping = True
+        if self.tuning:
+            raise Stopped
+
+
+def ancestors(submission: Submission, numbers: Iterable[int]) -> set[int]:
+    """All that the stages with these numbers stand on."""
+    found: set[int] = set()
+    pending = [parent for number in numbers for parent in submission.stages[number].parents]
+    while pending:
+        number = pending.pop()
+        if number not in found:
+            found.add(number)
+            pending.extend(submission.stages[number].parents)
+    return found
 
 
 def _record(workspace: Workspace, submission: Submission) -> DriverRecord:

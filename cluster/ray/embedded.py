@@ -134,12 +134,14 @@ class Keeper:
             shutil.rmtree(self._directory, ignore_errors=True)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        port, dashboard, client = _free_ports(3)
+        port, dashboard, client, agent = _free_ports(4)
         self._address = f"http://127.0.0.1:{dashboard}"
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
         command += ["--node-ip-address=127.0.0.1", f"--port={port}", f"--dashboard-port={dashboard}"]
         command += [f"--num-cpus={LocalBackend().cores}", f"--temp-dir={self._directory}"]
         command += ["--disable-usage-stats", f"--ray-client-server-port={client}"]
+        # Ray gives every agent of a machine the same port, and without its port one takes no jobs.
+        command += [f"--dashboard-agent-listen-port={agent}"]
         environment = {
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(self._token),

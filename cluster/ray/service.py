@@ -20,6 +20,9 @@ MISSING = "Ray is not installed here; `pip install 'yates[ray]'`"
 UNMANAGED = "node_"
 """What Ray calls the type of a node that no autoscaler launched: this and the node's id."""
 FIRST_NODE_SECONDS = 20.0
+AGENT_SECONDS = 30.0
+NO_AGENT = "No available agent"
+"""What a cluster says whose head has begun, but not yet the part of it that takes jobs."""
 STOP_SECONDS = 90
 """How long Ray lets a job that was asked to stop save itself."""
 
@@ -44,13 +47,19 @@ class RayService:
     def submit(self, job: str, entrypoint: str, environment: Mapping[str, str]) -> None:
         """Start `entrypoint` as the Ray job called `job`; a job of that name is left as it is."""
         stop = {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)}
-        if self.status(job) is None:
-            with _answers(self.address):
-                self._client.submit_job(
-                    entrypoint=entrypoint,
-                    submission_id=job,
-                    runtime_env={"env_vars": {**environment, **stop}},
-                )
+        deadline = time.monotonic() + AGENT_SECONDS
+        while self.status(job) is None:
+            try:
+                with _answers(self.address):
+                    self._client.submit_job(
+                        entrypoint=entrypoint,
+                        submission_id=job,
+                        runtime_env={"env_vars": {**environment, **stop}},
+                    )
+            except Unreachable as error:
+                if NO_AGENT not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
 
     def status(self, job: str) -> str | None:
         """`PENDING`, `RUNNING`, `SUCCEEDED`, `FAILED` or `STOPPED`; None for a job that the cluster does not know."""

@@ -102,7 +102,8 @@ class RayCluster:
 
     def _start(self, arguments: list[str]) -> RayNode:
         outer = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-        command = [*START, "--node-ip-address=127.0.0.1", *arguments]
+        agent = f"--dashboard-agent-listen-port={_free_ports(1)[0]}"
+        command = [*START, "--node-ip-address=127.0.0.1", agent, *arguments]
         with open(self.directory / "start.log", "ab") as log:
             process = subprocess.Popen(
                 command,

@@ -10,7 +10,7 @@ from workers.models.sources import hub_directory
 from workers.specs.data import DataSource
 from workers.world import world_directory
 
-Split = Literal["train", "test"]
+Split = Literal["train", "validation", "test"]
 
 
 @dataclass(frozen=True)

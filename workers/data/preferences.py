@@ -57,7 +57,8 @@ def load_pairs(context: StageContext, data: PreferenceData, split: Split) -> Pai
     preferences = SINGLE if data.preference == "harmless+helpful" else (data.preference,)
     total = PairSet()
     for preference in preferences:
-        total.extend(_load_one(context, data, preference, split))
+        total.extend(_load_one(context, data, preference, "test" if split == "test" else "train"))
+    _keep_split(total, data.validation, split)
     if len(preferences) > 1:
         _settle_conflicts(total, data.mixture_conflicts)
     if not total.pairs:
@@ -68,10 +69,25 @@ def load_pairs(context: StageContext, data: PreferenceData, split: Split) -> Pai
     return total
 
 
-def in_held_out(prompt: str, share: float) -> bool:
-    """Whether a prompt belongs to the held-out share, by its hash: a prompt always falls on one side."""
-    digest = hashlib.sha256(f"held-out/{prompt}".encode()).digest()
+def in_held_out(prompt: str, share: float, name: str = "held-out") -> bool:
+    """Whether a prompt belongs to the share called `name`, by its hash: a prompt always falls on one side."""
+    digest = hashlib.sha256(f"{name}/{prompt}".encode()).digest()
     return int.from_bytes(digest[:8]) < share * 2**64
+
+
+def _keep_split(total: PairSet, share: float, split: Split) -> None:
+    """Divide the training pairs into those that train and those that validate, by their prompts."""
+    if split == "test" or not share:
+        if split == "validation":
+            raise BadInput("there is no validation split: give the preferences a share, `validation: 0.1`")
+        return
+    kept = [
+        pair
+        for pair in total.pairs
+        if in_held_out(pair.prompt, share, "validation") == (split == "validation")
+    ]
+    total.dropped["other split"] += len(total.pairs) - len(kept)
+    total.pairs = kept
 
 
 def _load_one(context: StageContext, data: PreferenceData, preference: str, split: Split) -> PairSet:

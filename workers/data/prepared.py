@@ -51,7 +51,7 @@ def tokenized_pairs(
     seed: int,
     split: Split = "train",
 ) -> tuple[list[TokenizedPair], Account]:
-    """The drawn pairs of a split (all of `test`), tokenized.
+    """The drawn pairs of `train`, or all of another split, tokenized.
 
     Raises:
         BadInput: data are missing or malformed, or nothing is left.
@@ -77,6 +77,7 @@ def tokenized_examples(
     *,
     max_length: int,
     seed: int,
+    split: Split = "train",
 ) -> tuple[list[TokenizedExample], Account]:
     """Prompts with the answer to learn, tokenized: the chosen answers of pairs, or instruction rows.
 
@@ -85,12 +86,12 @@ def tokenized_examples(
     """
 
     def make() -> Prepared[TokenizedExample]:
-        examples, read, dropped, prompt_limit = _examples(context, data, max_length, seed)
+        examples, read, dropped, prompt_limit = _examples(context, data, max_length, seed, split)
         tokenization = Tokenization(tokenizer, renderer(template, tokenizer), prompt_limit, max_length)
         tokenized = tokenization.examples(examples)
         return _some(tokenized), Account(read, len(tokenized), dropped + tokenization.dropped)
 
-    return _kept(context, ("examples", max_length, *_identity(data, template, tokenizer, seed)), make)
+    return _kept(context, ("examples", split, max_length, *_identity(data, template, tokenizer, seed)), make)
 
 
 def renderer(template: Template, tokenizer: Any) -> Renderer:
@@ -120,13 +121,18 @@ def _kept(context: StageContext, key: tuple[object, ...], make: Callable[[], Pre
 
 
 def _examples(
-    context: StageContext, data: PreferenceData | InstructionData, max_length: int, seed: int
+    context: StageContext, data: PreferenceData | InstructionData, max_length: int, seed: int, split: Split
 ) -> tuple[list[Example], int, Counter[str], int]:
     if isinstance(data, InstructionData):
+        if split != "train":
+            raise BadInput(
+                "instructions have no validation split: take preferences, or no `validation_steps`"
+            )
         examples = load_instructions(context, data)
         return examples, len(examples), Counter(), max_length
-    found = load_pairs(context, data, "train")
-    drawn = [pair.preferred for pair in draw_pairs(found.pairs, data, seed)]
+    found = load_pairs(context, data, split)
+    pairs = draw_pairs(found.pairs, data, seed) if split == "train" else found.pairs
+    drawn = [pair.preferred for pair in pairs]
     return drawn, found.read, found.dropped, min(data.max_prompt_length, max_length)
 
 

@@ -61,6 +61,8 @@ class PreferenceData(Settings):
     `dataset` is `hh-rlhf`, `beavertails`, or the `module:object` of a user's own loader. `samples` rows are
     drawn from the training rows: `fixed` takes one subset that every seed reorders, `per-seed` draws anew.
     `held_out` is the share of prompts (by hash) kept for evaluation where the source has no test split.
+    `validation` is the share of the training prompts (by another hash) that training leaves out, so that settings
+    can be chosen on them.
     `mixture_ratio` and `mixture_conflicts` matter to `harmless+helpful` alone.
     """
 
@@ -70,6 +72,7 @@ class PreferenceData(Settings):
     samples: int | None = Field(default=None, ge=1)
     sampling: Literal["fixed", "per-seed"] = "fixed"
     held_out: float = Field(default=0.1, ge=0, lt=1)
+    validation: float = Field(default=0.0, ge=0, lt=1)
     mixture_ratio: Literal["natural", "balanced"] = "balanced"
     mixture_conflicts: Literal["keep", "drop"] = "drop"
     max_prompt_length: int = Field(default=1024, ge=1)

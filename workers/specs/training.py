@@ -13,6 +13,9 @@ class Training(Settings):
     `batch_size` is the effective batch (sequences or pairs per optimizer step); the micro-batch is a matter of
     execution. `divergence` is the rule that calls a run diverged: the loss is not finite, or exceeds
     `divergence` times the first loss for ten steps in a row.
+
+    With `validation_steps` the loss on at most `validation_rows` rows of the validation split is measured after
+    every so many steps and after the last.
     """
 
     steps: int = Field(default=700, ge=1)
@@ -29,3 +32,5 @@ class Training(Settings):
     group_by_length: bool = False
     autocast: Literal["none", "bfloat16", "float16"] = "none"
     divergence: float = Field(default=10.0, gt=1)
+    validation_steps: int | None = Field(default=None, ge=1)
+    validation_rows: int = Field(default=128, ge=1)

@@ -22,6 +22,7 @@ from workers.training.reference import ReferenceRows, read_reference
 from workers.training.run import stage_callback, train
 from workers.training.seeding import prepare
 from workers.training.trainers import StageDpoTrainer, sample_dataset
+from workers.training.validation import Validator, preference_losses
 
 EXACT_TOLERANCE = 1e-3
 """Nats that the first loss may differ from ln 2 when base and adapter compute in fp32."""
@@ -53,6 +54,7 @@ def run(recipe: DpoRecipe, context: StageContext) -> StageResult:
                 recipe, context, model=model, tokenizer=tokenizer, rows=rows, callback=callback
             )
             trainer.take(context, rows, source.name)
+            callback.validator = _validator(recipe, context, tokenizer)
             if reference is not None:
                 trainer.use_reference_rows()
         result = train(context, trainer, callback)
@@ -78,6 +80,16 @@ def training_rows(
         for pair in pairs
     ]
     return [rows[place] for place in order]
+
+
+def _validator(recipe: DpoRecipe, context: StageContext, tokenizer: Any) -> Validator | None:
+    if recipe.training.validation_steps is None:
+        return None
+    pairs, _ = tokenized_pairs(
+        context, recipe.preferences, recipe.template, tokenizer, seed=recipe.seed, split="validation"
+    )
+    rows = pairs[: recipe.training.validation_rows]
+    return Validator(recipe.training, preference_losses(rows, recipe.beta))
 
 
 def first_loss_tolerance(recipe: DpoRecipe) -> float:

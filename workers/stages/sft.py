@@ -19,6 +19,7 @@ from workers.training.models import model_to_train
 from workers.training.run import stage_callback, train
 from workers.training.seeding import prepare
 from workers.training.trainers import StageSftTrainer, sample_dataset
+from workers.training.validation import Validator, answer_losses
 
 
 def run(recipe: SftRecipe, context: StageContext) -> StageResult:
@@ -39,6 +40,7 @@ def run(recipe: SftRecipe, context: StageContext) -> StageResult:
                 recipe, context, model=model, tokenizer=tokenizer, rows=rows, callback=callback
             )
             trainer.take(context, rows, source.name)
+            callback.validator = _validator(recipe, context, tokenizer)
         result = train(context, trainer, callback)
     if recipe.adapter is None:
         tokenizer.save_pretrained(str(context.output / "model"))
@@ -63,6 +65,21 @@ def training_rows(
     )
     rows = [example.row(recipe.mask_prompt) for example in examples]
     return [rows[place] for place in order], account
+
+
+def _validator(recipe: SftRecipe, context: StageContext, tokenizer: Any) -> Validator | None:
+    if recipe.training.validation_steps is None:
+        return None
+    examples, _ = tokenized_examples(
+        context,
+        _data(recipe),
+        recipe.template,
+        tokenizer,
+        max_length=recipe.max_length,
+        seed=recipe.seed,
+        split="validation",
+    )
+    return Validator(recipe.training, answer_losses(examples[: recipe.training.validation_rows]))
 
 
 def _data(recipe: SftRecipe) -> PreferenceData | InstructionData:

@@ -11,13 +11,17 @@ from workers.context import BadInput, StageContext
 from workers.identity import derive_seed
 from workers.training.divergence import PATIENCE, divergence
 from workers.training.seeding import seed_all
+from workers.training.validation import VALIDATION_LOSS, Validation, Validator
 
 UNTIL = "workers.training.until"
 """The key of `context.memory` under which a replayed training finds the step after which it ends."""
 
 
 class Weights(Protocol):
-    """Whatever can write its trained weights into a directory."""
+    """Whatever can write its trained weights into a directory, and keeps what was measured on the way."""
+
+    model: Any
+    validations: list[Validation]
 
     def save_weights(self, directory: Path) -> None:
         """Write adapter or model."""
@@ -27,7 +31,7 @@ class StageCallback(TrainerCallback):  # type: ignore[misc]
     """Connects a trainer to its stage.
 
     After the training `stopped` says that it was asked to stop before its end, `diverged` why it was ended,
-    and `expected` is the loss that the first step must show (None: any).
+    and `expected` is the loss that the first step must show (None: any). `validator` measures on other rows.
     """
 
     def __init__(self, context: StageContext, seed: int, steps: int, factor: float) -> None:
@@ -39,6 +43,7 @@ class StageCallback(TrainerCallback):  # type: ignore[misc]
         self.diverged: str | None = None
         self.expected: tuple[float, float] | None = None
         self.until: int | None = context.memory.get(UNTIL)
+        self.validator: Validator | None = None
         self._snapshots = set(context.execution.snapshots)
         self._saved = time.monotonic()
         self._started = 0.0
@@ -63,6 +68,8 @@ class StageCallback(TrainerCallback):  # type: ignore[misc]
         seconds["compute"] = seconds.get("compute", 0.0) + time.perf_counter() - self._started
         step = state.global_step
         self.context.progress(step, self.steps)
+        if self.validator is not None and self.validator.due(step):
+            self._validate(self.validator, step)
         if step in self._snapshots and step < self.steps:
             self._snapshot(step)
         if step == self.until:
@@ -98,6 +105,13 @@ class StageCallback(TrainerCallback):  # type: ignore[misc]
         if every is not None:
             return step % every == 0
         return time.monotonic() - self._saved >= self.context.execution.checkpoint_seconds
+
+    def _validate(self, validator: Validator, step: int) -> None:
+        assert self._trainer is not None
+        with self.context.phase("validate"):
+            found = validator.measure(self._trainer.model, step)
+        self._trainer.validations.append(found)
+        self.context.report(step, {VALIDATION_LOSS: found.loss})
 
     def _snapshot(self, step: int) -> None:
         assert self._trainer is not None

@@ -10,6 +10,7 @@ from workers.recipe import Recipe
 from workers.specs.training import Training
 from workers.training.callbacks import StageCallback
 from workers.training.trainers import StageTrainer
+from workers.training.validation import VALIDATION_LOSS, Validation
 from workers.training.walks import remembered_walks
 
 LAST_STEPS = 10
@@ -32,7 +33,8 @@ def train(context: StageContext, trainer: Any, callback: StageCallback) -> Stage
     run_steps(context, trainer, callback)
     with context.phase("save"):
         trainer.save_weights(context.output)
-        write_curves(context.output / "curves.parquet", curve_rows(trainer.state.log_history))
+        rows = [*curve_rows(trainer.state.log_history), *validation_rows(trainer.validations)]
+        write_curves(context.output / "curves.parquet", rows)
     outcome: Outcome = "diverged" if callback.diverged else "done"
     return StageResult(training_metrics(context, trainer), outcome=outcome, message=callback.diverged)
 
@@ -60,6 +62,11 @@ def curve_rows(history: list[dict[str, float]]) -> list[dict[str, Any]]:
     ]
 
 
+def validation_rows(validations: list[Validation]) -> list[dict[str, Any]]:
+    """What was measured on the validation split, as rows of the curves."""
+    return [{"step": one.step, "name": VALIDATION_LOSS, "value": one.loss} for one in validations]
+
+
 def training_metrics(context: StageContext, trainer: StageTrainer) -> list[Any]:
     """Final loss (primary), trained tokens and trainable parameters."""
     task = context.stage.kind.name
@@ -78,6 +85,7 @@ def training_metrics(context: StageContext, trainer: StageTrainer) -> list[Any]:
         ),
         metric(task, trainer.trained_tokens, metric="trained_tokens", step=step, unit="tokens"),
         metric(task, trainable, metric="trainable_parameters", unit="parameters"),
+        *(one.as_metric(task) for one in trainer.validations[-1:]),
     ]
 
 

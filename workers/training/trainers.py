@@ -21,6 +21,7 @@ from trl import DPOTrainer, SFTTrainer
 from workers.checkpoints import new_checkpoint
 from workers.context import StageContext
 from workers.models.adapters import ADAPTER, load_adapter_tensors, save_adapter, trainable_in_fp32
+from workers.training.validation import Validation
 
 PROGRESS = "progress.json"
 MODEL = "model.safetensors"
@@ -40,12 +41,14 @@ class StageTrainer:
     state: Any
     args: Any
     accelerator: Any
+    validations: list[Validation]
 
     def take(self, context: StageContext, rows: Rows, base_name: str) -> None:
         """Give the trainer its stage and its rows, once it is constructed."""
         self.context = context
         self.train_dataset = rows
         self.base_name = base_name
+        self.validations = []
         self._parameters: int | None = None
         self.remove_callback(PrinterCallback)  # type: ignore[attr-defined]
         trainable_in_fp32(self.model)
@@ -97,7 +100,7 @@ class StageTrainer:
             self._save_scaler(str(directory))  # type: ignore[attr-defined]
             self._save_rng_state(str(directory))  # type: ignore[attr-defined]
             self.state.save_to_json(str(directory / "trainer_state.json"))
-            (directory / PROGRESS).write_text(json.dumps({"trained_tokens": self.trained_tokens}))
+            (directory / PROGRESS).write_text(json.dumps(self._progress()))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         directory = Path(resume_from_checkpoint)
@@ -106,7 +109,17 @@ class StageTrainer:
         else:
             tensors = load_file(directory / "model" / MODEL, device=str(self.model.device))
             self.model.load_state_dict(tensors, strict=False)
-        self._total_train_tokens = json.loads((directory / PROGRESS).read_text())["trained_tokens"]
+        progress = json.loads((directory / PROGRESS).read_text())
+        self._total_train_tokens = progress["trained_tokens"]
+        self.validations = [Validation(**one) for one in progress.get("validations", [])]
+
+    def _progress(self) -> dict[str, Any]:
+        """What a checkpoint keeps beside the trainer's own state."""
+        validations = [one.as_record() for one in self.validations]
+        return {
+            "trained_tokens": self.trained_tokens,
+            **({"validations": validations} if validations else {}),
+        }
 
 
 class StageSftTrainer(StageTrainer, SFTTrainer):  # type: ignore[misc]
