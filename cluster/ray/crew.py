@@ -34,11 +34,17 @@ class Member:
     state: State = "placing"
     stage: int | None = None
     node: str = ""
+    placed: float | None = None
     since: float = field(default_factory=time.monotonic)
 
     def turn(self, state: State, call: Any = None, stage: int | None = None) -> None:
         """Change its state."""
         self.state, self.call, self.stage, self.since = state, call, stage, time.monotonic()
+
+    @property
+    def tenure(self) -> float:
+        """How many seconds it has held its resources."""
+        return 0.0 if self.placed is None else time.monotonic() - self.placed
 
     @property
     def seconds(self) -> float:
@@ -132,7 +138,7 @@ class Crew:
                 dead.append(self._bury(member, error))
                 continue
             if member.state == "placing":
-                member.node = answer["node"]
+                member.node, member.placed = answer["node"], time.monotonic()
             elif member.stage is not None:
                 ended.append((member, member.stage, bool(answer)))
             member.turn("idle")

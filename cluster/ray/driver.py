@@ -35,7 +35,9 @@ from workers.submission import Submission
 WAIT_SECONDS = 0.2
 REPORT_SECONDS = 2.0
 STARVED_SECONDS = 5.0
-"""How long an actor waits to be placed before those who hold the resources make room after their stage."""
+"""How long an actor waits to be placed before those who hold the resources make room."""
+TENURE_SECONDS = 60.0
+"""How long an actor with work may keep its resources while others starve: a start must be worth its cost."""
 LINGER_SECONDS = 3600.0
 SAVE_SECONDS = 60.0
 FAILED_STARTS = 3
@@ -137,8 +139,8 @@ class Driver:
     def _hand_out(self, shape: str, starved: set[str]) -> None:
         """Give every idle actor the stage that its agenda names, unless it should make room for another shape."""
         for member in self.crew.of(shape, "idle"):
-            if starved - {shape}:
-                return
+            if starved - {shape} and member.tenure > TENURE_SECONDS:
+                continue
             number = self.agendas[member.bundle].next()
             if number is not None:
                 self.outlook.taken.add(number)
@@ -160,9 +162,10 @@ class Driver:
     def _make_room(self, starved: set[str]) -> None:
         """Let idle actors go whose shape is through, or whose resources others have waited for."""
         for shape in self.shapes:
-            idle = self.crew.of(shape, "idle")
-            if idle and (starved - {shape} or not self._unfinished(shape)):
-                self.crew.let_go(idle[0])
+            through = not self._unfinished(shape)
+            for member in self.crew.of(shape, "idle"):
+                if through or starved - {shape}:
+                    self.crew.let_go(member)
 
     def _starved(self) -> set[str]:
         """The shapes with ready stages that have no actor at all, and have waited for one."""
