@@ -1,5 +1,6 @@
 """`yates results`: the store as a table, CSV, JSON or Parquet."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,6 +17,7 @@ Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write here 
 def register(app: typer.Typer) -> None:
     """Add this module's verbs to the command line."""
     app.command("results", help="Query the results: one row per experiment, or averaged by factors.")(results)
+    app.command("best", help="The winners of a search, and how another grid takes them.")(best)
 
 
 def results(
@@ -39,6 +41,27 @@ def results(
         frame.to_parquet(output, index=False)
     else:
         _write(_render(frame, format_), output)
+
+
+def best(workspace: options.Root = options.DEFAULT_ROOT, as_json: options.Json = False) -> None:
+    """Print the best trial of each group that a search compared."""
+    from orchestrator.best import winners
+    from orchestrator.view import View
+
+    found = winners(View(options.open_workspace(workspace)))
+    if as_json:
+        typer.echo(json.dumps([one.as_json() for one in found], indent=2))
+        return
+    if not found:
+        typer.echo("no trial has come to its end yet; `yates status` says where they are")
+    for one in found:
+        error = "" if one.stderr is None else f" ± {one.stderr:.2g}"
+        typer.echo(f"{one.experiment.row.name}")
+        typer.echo(
+            f"  {one.metric} {one.value:.4g}{error}, best of {one.done} trials that ended of {one.trials}"
+        )
+        if one.overrides:
+            typer.echo("  " + " ".join(f"--set {text}" for text in one.overrides))
 
 
 def _names(text: str | None) -> list[str]:

@@ -40,7 +40,7 @@ def run(recipe: ToyRecipe, context: StageContext) -> StageResult:
         if recipe.fault and step >= recipe.at and not (recipe.once and marker.exists()):
             write_atomic(marker, b"")
             _go_wrong(recipe.fault)
-    total = recipe.value + sum(row["value"] or 0 for parent in context.parents for row in parent.metrics)
+    total = recipe.value + _of_parents(context)
     (context.output / "value.txt").write_text(str(total))
     outcome = "diverged" if recipe.fault == "diverge" else "done"
     return StageResult([metric("toy", total, primary=True, n=recipe.steps)], outcome)
@@ -49,7 +49,8 @@ def run(recipe: ToyRecipe, context: StageContext) -> StageResult:
 def count(recipe: ToyRecipe, context: StageContext) -> StageResult:
     """Like `run`, with a checkpoint after every step; a resumed count goes on from there.
 
-    Each step takes as long as YATES_TOY_PAUSE says, so that a run in haste makes the same stages.
+    Each step takes as long as YATES_TOY_PAUSE says, so that a run in haste makes the same stages. It reports a loss
+    that falls with the steps, the lower the smaller `value`.
     """
     began = time.time()
     start = 0 if context.resume_from is None else int(context.resume_from.name)
@@ -59,11 +60,19 @@ def count(recipe: ToyRecipe, context: StageContext) -> StageResult:
         with new_checkpoint(context.checkpoints, step) as directory:
             (directory / "step.txt").write_text(str(step))
         context.progress(step, recipe.steps)
-    total = recipe.value + sum(row["value"] or 0 for parent in context.parents for row in parent.metrics)
+        context.report(step, {"loss": recipe.value / step})
+    context.raise_if_stopped()
+    total = recipe.value + _of_parents(context)
     (context.output / "devices.txt").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", ""))
     (context.output / "node.txt").write_text(os.environ.get("SLURMD_NODENAME", ""))
     (context.output / "times.txt").write_text(f"{began} {time.time()}")
-    return StageResult([metric("toy", total, primary=True, n=recipe.steps)], "done")
+    final = metric("toy", recipe.value / recipe.steps, metric="loss", step=recipe.steps)
+    return StageResult([metric("toy", total, primary=True, n=recipe.steps), final], "done")
+
+
+def _of_parents(context: StageContext) -> float:
+    rows = (row for parent in context.parents for row in parent.metrics)
+    return sum(row["value"] or 0 for row in rows if row["metric"] == "value")
 
 
 def _go_wrong(fault: str) -> None:

@@ -10,7 +10,7 @@ from tests.support.ray import RayCluster, RayStudy, ray_cluster
 pytest.importorskip("aiohttp_cors", reason="Ray's job submission is missing: pip install 'yates[ray]'")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running_cluster() -> Iterator[RayCluster]:
     """A head and two nodes of two processors."""
     with ray_cluster() as running:
