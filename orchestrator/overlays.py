@@ -97,6 +97,8 @@ def _may_grow(document: Document, path: KeyPath) -> bool:
     """Whether a new key at `path` ends in a recipe or in settings, where pydantic will judge it."""
     if path[0] == "pipeline" and len(path) > 2:
         return path[2] in FREE_SECTIONS
+    if path[0] == "search" or (path[0] == "blocks" and path[2:3] == ("search",)):
+        return True
     targets = reference_targets(document.values)
     return any(path[:length] in targets for length in range(1, len(path)))
 

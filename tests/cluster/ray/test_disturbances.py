@@ -87,7 +87,11 @@ KILLS: list[Callable[[RayStudy, random.Random], None]] = [
 ]
 
 
-@pytest.mark.parametrize("kill", KILLS, ids=lambda one: one.__name__)
+@pytest.mark.parametrize(
+    "kill",
+    [pytest.param(one, marks=pytest.mark.slow) if one in (kill_child, kill_node) else one for one in KILLS],
+    ids=lambda one: one.__name__,
+)
 def test_what_dies_costs_only_time(
     cluster: RayCluster, tmp_path: Path, undisturbed, tmp_path_factory, kill
 ) -> None:
