@@ -15,14 +15,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal
+from typing import Any
 
 from results.files import WorkspaceError
 from results.journal import Index
 from results.layout import Workspace
 from results.records import Commit, Ending
 from workers.agenda import Agenda
-from workers.attempts import HEARTBEAT_SECONDS, Attempt, Claimant, read_commit
+from workers.attempts import Attempt, Claimant, read_commit
 from workers.checkpoints import newest_checkpoint
 from workers.failures import next_micro_batch
 from workers.nursery import ChildProcess
@@ -30,15 +30,14 @@ from workers.outlook import Outlook
 from workers.recipe import Execution
 from workers.stage import Stage
 from workers.submission import Submission, later_submissions, register_supervisor
+from workers.watch import StopReason, Watch
 
 POLL_SECONDS = 0.1
 WAIT_SECONDS = 0.2
-GRACE_SECONDS = 60.0
 CHILD_STAGES = 400
 TROUBLES = 60
 EARLY_WARNING_SECONDS = 60.0
 
-StopReason = Literal["preempted", "timeout"]
 OnReport = Callable[[int, dict[str, float]], bool]
 WORDS: dict[Ending, str] = {"early_stopped": "the search found others better"}
 UNREADABLE = (WorkspaceError, OSError, ImportError, SyntaxError, ValueError, KeyError, TypeError)
@@ -234,7 +233,7 @@ class Supervisor:
             self._check_deadline()
             watch.look(self.stop, self.child)
 
-    def _answer(self, report: dict[str, Any], watch: "Watch") -> None:
+    def _answer(self, report: dict[str, Any], watch: Watch) -> None:
         """Ask whether a stage is to go on after what it reported, and tell it."""
         assert self.child is not None
         watch.advance(report["step"])
@@ -334,53 +333,6 @@ def _got_further(attempt: Attempt) -> bool:
     """Whether an ended attempt committed, or passed the step that it started from."""
     record = attempt.record
     return record["ending"] in ("done", "diverged") or record["step"] > (record["resumed_from"] or 0)
-
-
-class Watch:
-    """Looks after one running attempt: heartbeat, tombstone, stop requests, and steps that stand still."""
-
-    def __init__(self, workspace: Workspace, attempt: Attempt, hang_seconds: float) -> None:
-        self._tombstone = workspace.tombstone(attempt.record["stage"])
-        self._attempt = attempt
-        self._hang_seconds = hang_seconds
-        self._moved = time.monotonic()
-        self._beaten = self._looked = time.monotonic()
-        self._asked: float | None = None
-        self.stopping: Ending | None = None
-
-    def advance(self, step: int) -> None:
-        """Note that the stage reached `step`."""
-        if step != self._attempt.record["step"]:
-            self._moved = time.monotonic()
-        self._attempt.record["step"] = step
-
-    def end_early(self, child: ChildProcess) -> None:
-        """Have the stage save itself and stop: a search has seen enough of it."""
-        if self.stopping is None:
-            self._ask(child, "early_stopped")
-
-    def look(self, stop: StopReason | None, child: ChildProcess) -> None:
-        """Do what is due now."""
-        now = time.monotonic()
-        if now - self._beaten >= HEARTBEAT_SECONDS:
-            self._attempt.beat()
-            self._beaten = now
-        if now - self._looked >= 1.0:
-            self._looked = now
-            if self.stopping is None and self._tombstone.exists():
-                self._ask(child, "cancelled")
-        if stop is not None and self.stopping is None:
-            self._ask(child, stop)
-        if now - self._moved > self._hang_seconds:
-            self.stopping = "hung"
-            child.kill()
-        elif self._asked is not None and now - self._asked > GRACE_SECONDS:
-            child.kill()
-
-    def _ask(self, child: ChildProcess, ending: Ending) -> None:
-        self.stopping = ending
-        self._asked = time.monotonic()
-        child.ask_to_stop()
 
 
 def main() -> None:
