@@ -196,7 +196,7 @@ def test_a_grid_opens_with_the_command_that_runs_it_and_what_it_answers(path: Pa
     first, blank, answer = path.read_text().splitlines()[:3]
     spoken = name(path) if path.parent.name == "grids" else path.name
     on_ray = f"# yates submit {spoken} --on ray"
-    assert first == (on_ray if load_grid(path).search else f"# yates run {spoken}")
+    assert first == (on_ray if "\nsearch:" in path.read_text() else f"# yates run {spoken}")
     assert blank == "#" and answer.startswith("# ")
 
 
