@@ -95,14 +95,7 @@ def through_tune(cluster: RayCluster, origin: Workspace, directory: Path, shared
     gcs = f"127.0.0.1:{cluster.port}"
     began = time.time()
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "tests.benchmarks.plain_tune",
-            str(directory),
-            json.dumps(chains),
-            f"127.0.0.1:{cluster.port}",
-        ],
+        [sys.executable, "-m", "tests.benchmarks.plain_tune", directory, json.dumps(chains), gcs],
         capture_output=True,
         text=True,
         check=False,
