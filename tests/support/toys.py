@@ -72,7 +72,7 @@ def count(recipe: ToyRecipe, context: StageContext) -> StageResult:
 
 def _of_parents(context: StageContext) -> float:
     rows = (row for parent in context.parents for row in parent.metrics)
-    return sum(row["value"] or 0 for row in rows if row["metric"] == "value")
+    return sum(row["value"] or 0 for row in rows if row["metric"] != "loss")
 
 
 def _go_wrong(fault: str) -> None:
