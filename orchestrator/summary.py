@@ -110,13 +110,12 @@ def print_status(view: View, experiments: list[Experiment]) -> None:
     """Print the state of a workspace by study and kind of stage, what failed by class, and what is held."""
     console = Console()
     _print_studies(console, view, experiments)
-    table = Table(
-        "stage kind", "done", "running", "pending", "failed", "stopped", "blocked", "held", box=None
-    )
     summary = status_summary(view, experiments)
+    shown = [state for state in STATES if state != "stopped" or summary["stopped"]]
+    table = Table("stage kind", "done", *shown, box=None)
     for kind, states in summary["stages"].items():
         done = states.get("done", 0) + states.get("diverged", 0)
-        others = [str(states.get(state, 0)) for state in STATES]
+        others = [str(states.get(state, 0)) for state in shown]
         table.add_row(kind, str(done), *others)
     console.print(table)
     _print_failures(console, view)

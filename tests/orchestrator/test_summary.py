@@ -139,6 +139,7 @@ def test_the_status_as_json(lab: Lab) -> None:
         "running": 0,
         "failed": 0,
         "diverged": 0,
+        "stopped": 0,
         "blocked": 0,
         "held": 0,
         "pending": 3,
