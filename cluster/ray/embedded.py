@@ -134,7 +134,7 @@ class Keeper:
             shutil.rmtree(self._directory, ignore_errors=True)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        port, dashboard, client, agent = _free_ports(4)
+        port, dashboard, client, agent = free_ports(4)
         self._address = f"http://127.0.0.1:{dashboard}"
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
         command += ["--node-ip-address=127.0.0.1", f"--port={port}", f"--dashboard-port={dashboard}"]
@@ -201,7 +201,8 @@ def _file(workspace: Workspace) -> Path:
     return workspace.root / "ray.json"
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """So many ports of the loopback interface on which nothing listens now."""
     sockets = [socket.socket() for _ in range(count)]
     for one in sockets:
         one.bind(("127.0.0.1", 0))

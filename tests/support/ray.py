@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 
+from cluster.ray.embedded import free_ports
 from tests.support.counting import CountingStudy
 
 START = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
@@ -64,9 +65,9 @@ class RayCluster:
     def start_head(self, cpus: int = 0, gpus: int = 0) -> None:
         """Start the head; again on the same ports when it was killed."""
         if not self.port:
-            self.port, self.dashboard = _free_ports(2)
+            self.port, self.dashboard = free_ports(2)
         arguments = ["--head", f"--port={self.port}", f"--dashboard-port={self.dashboard}"]
-        arguments += [f"--temp-dir={self.directory}", f"--ray-client-server-port={_free_ports(1)[0]}"]
+        arguments += [f"--temp-dir={self.directory}", f"--ray-client-server-port={free_ports(1)[0]}"]
         self.head = self._start([*arguments, f"--num-cpus={cpus}", f"--num-gpus={gpus}"])
         _wait_for_port(self.dashboard)
 
@@ -102,7 +103,7 @@ class RayCluster:
 
     def _start(self, arguments: list[str]) -> RayNode:
         outer = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-        agent = f"--dashboard-agent-listen-port={_free_ports(1)[0]}"
+        agent = f"--dashboard-agent-listen-port={free_ports(1)[0]}"
         command = [*START, "--node-ip-address=127.0.0.1", agent, *arguments]
         with open(self.directory / "start.log", "ab") as log:
             process = subprocess.Popen(
@@ -198,16 +199,6 @@ def _kill(processes: list[psutil.Process]) -> None:
         with suppress(psutil.Error):
             one.send_signal(signal.SIGKILL)
     psutil.wait_procs(processes, timeout=10)
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 def _wait_for_port(port: int, seconds: float = 60.0) -> None:
