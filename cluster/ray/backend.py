@@ -1,6 +1,7 @@
 """The `ray` backend: a submission's driver as a Ray job; on this machine's own Ray where no cluster is named."""
 
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -82,7 +83,7 @@ class RayBackend:
         record = DriverRecord(submission.id, f"yates-{submission.id}", self.address)
         record.write(workspace)
         root = str(workspace.root.resolve())
-        command = f"{sys.executable} -m cluster.ray.driver {root} {submission.id}"
+        command = shlex.join([sys.executable, "-m", "cluster.ray.driver", root, submission.id])
         passed = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
         try:
             self.service.submit(
@@ -119,7 +120,11 @@ class RayBackend:
 
     def settle(self, workspace: Workspace) -> None:
         """End what the actors of dead drivers held as lost."""
-        dead = {one.submission for one in read_drivers(workspace) if self._driver_lives(one) is False}
+        gone = [one for one in read_drivers(workspace) if self._driver_lives(one) is False]
+        for one in gone:
+            if not one.over:
+                one.with_(over=True).write(workspace)
+        dead = {one.submission for one in gone}
         index = Index(workspace)
         index.refresh()
         for path in sorted(workspace.supervisors.glob("*.json")):
@@ -137,7 +142,8 @@ class RayBackend:
 
     def stop(self, workspace: Workspace) -> int:
         """Stop the drivers: their actors save themselves."""
-        return sum(self.service.stop(one.job) for one in read_drivers(workspace) if not one.over)
+        alive = [one for one in read_drivers(workspace) if self._driver_lives(one)]
+        return sum(self._service_of(one).stop(one.job) for one in alive)
 
     def refresh(self) -> None:
         """Ask anew next time."""
@@ -181,16 +187,16 @@ class RayBackend:
         return self._states[driver.job]
 
     def _job_lives(self, driver: DriverRecord) -> bool | None:
-        address = driver.address
-        if address == NAME:
-            known = None if self.workspace is None else Embedded.read(self.workspace)
-            if known is None:
-                return False
-            address = known.use()
+        if driver.address == NAME and (self.workspace is None or Embedded.read(self.workspace) is None):
+            return False
         try:
-            return RayService(address).status(driver.job) in LIVE
+            return self._service_of(driver).status(driver.job) in LIVE
         except (RayError, Unreachable):
             return None
+
+    def _service_of(self, driver: DriverRecord) -> RayService:
+        known = Embedded.read(self.workspace) if self.workspace and driver.address == NAME else None
+        return RayService(driver.address if known is None else known.use())
 
 
 def _submission_stages(workspace: Workspace, identity: str) -> tuple[Any, ...]:

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
@@ -44,7 +45,7 @@ FAILED_STARTS = 3
 TAIL = "orchestrator.tail"
 
 
-class Stopped(Exception):
+class Stopped(BaseException):
     """Raised in the midst of a search when the driver is asked to stop."""
 
 
@@ -94,18 +95,31 @@ class Driver:
         self.wanted = ancestors(self.submission, trials)
         self._loop()
         self.crew.stop(SAVE_SECONDS)
+        self.outlook.taken = set(trials)
         if not self.stopping and not self.record.trouble and trials:
-            from cluster.ray.tuning import tune_trials
-
-            self.tuning = True
-            requests = self.crew.requests
-            tune_trials(
-                self.workspace, self.submission, search, requests, self.record.job, self.outlook.index
-            )
-            self.tuning = False
-        self.outlook.taken -= trials
+            self._tune(search)
+        self.outlook.taken.clear()
         self.outlook.refresh(now=True)
         self.wanted = None
+        self._busy_at = time.monotonic()
+
+    def _tune(self, search: Search) -> None:
+        """Ray Tune's part; a mistake in it is this driver's trouble, and `yates resume` tries again."""
+        from cluster.ray.tuning import Tuning
+
+        self._reported = 0.0
+        self.report()
+        tuning = Tuning(
+            self.workspace, self.submission, search, self.outlook, self.crew.requests, self.record.job
+        )
+        self.tuning = True
+        try:
+            tuning.run()
+        except Exception as error:
+            traceback.print_exc()
+            self.record = self.record.with_(trouble=f"the search failed: {_cause(str(error))}")
+        finally:
+            self.tuning = False
 
     def step(self) -> None:
         """Take in what happened, hand out what is ready."""

@@ -7,6 +7,7 @@ is the keeper: it starts a head node on the loopback interface with a token of i
 """
 
 import argparse
+import fcntl
 import importlib.util
 import os
 import secrets
@@ -35,6 +36,8 @@ NEEDED = ("ray", "aiohttp_cors")
 """What `ray[default]` brings: Ray, and what its job submission stands on."""
 START_SECONDS = 60.0
 IDLE_SECONDS = 30.0
+BEGIN_SECONDS = 120.0
+"""How long a driver may take to begin."""
 GRACE_SECONDS = 20.0
 POLL_SECONDS = 0.5
 
@@ -70,11 +73,14 @@ def embedded_ray(workspace: Workspace) -> Embedded:
     Raises:
         RayError: Ray is missing, or does not start.
     """
-    known = Embedded.read(workspace)
-    if known is not None:
-        return known
     _require_ray()
     workspace.logs.mkdir(parents=True, exist_ok=True)
+    with open(workspace.logs / "ray.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return Embedded.read(workspace) or _start_keeper(workspace)
+
+
+def _start_keeper(workspace: Workspace) -> Embedded:
     log = workspace.logs / "ray.log"
     with open(log, "ab") as stream:
         keeper = subprocess.Popen(
@@ -129,7 +135,7 @@ class Keeper:
             self._announce(head)
             self._stay(head)
         finally:
-            _file(self._workspace).unlink(missing_ok=True)
+            self._unannounce()
             self._end(head)
             shutil.rmtree(self._directory, ignore_errors=True)
 
@@ -170,6 +176,13 @@ class Keeper:
         }
         write_atomic(_file(self._workspace), json_bytes(content))
 
+    def _unannounce(self) -> None:
+        """Take `ray.json` back, unless it is another keeper's by now."""
+        with suppress(WorkspaceError, KeyError):
+            content = read_json_or_none(_file(self._workspace))
+            if content is not None and content["address"] == self._address:
+                _file(self._workspace).unlink(missing_ok=True)
+
     def _stay(self, head: subprocess.Popen[bytes]) -> None:
         needed = time.monotonic()
         while head.poll() is None and not self._stopped:
@@ -193,8 +206,12 @@ class Keeper:
 
 
 def _needs(driver: Any) -> bool:
-    """Whether a driver may need this Ray: it is to start here, or lives."""
-    return not driver.over and driver.address == NAME and driver.runs_here is not False
+    """Whether a driver may need this Ray: its process lives, with the tail that follows it, or has still to begin."""
+    if driver.address != NAME:
+        return False
+    if driver.runs_here is None:
+        return not driver.over and time.time() - driver.created < BEGIN_SECONDS
+    return bool(driver.runs_here)
 
 
 def _file(workspace: Workspace) -> Path:

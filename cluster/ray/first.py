@@ -27,9 +27,9 @@ def watch_driver(workspace: Workspace, backend: Backend, submission: Submission)
             return
         try:
             if backend.service.status(record.job) not in (*LIVE, None):
-                raise RayError(
-                    f"the driver could not start on Ray:\n{backend.service.last_words(record.job)}"
-                )
+                words = backend.service.last_words(record.job)
+                record.with_(over=True, trouble="the driver could not start").write(workspace)
+                raise RayError(f"the driver could not start on Ray:\n{words}")
         except Unreachable:
             return
         time.sleep(POLL_SECONDS)

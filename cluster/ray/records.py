@@ -1,5 +1,6 @@
 """Driver records: `drivers/<submission>.json`, written before the driver's job is submitted, kept by the driver."""
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -25,6 +26,7 @@ class DriverRecord:
     waiting: Mapping[str, int] = field(default_factory=dict)
     trouble: str = ""
     over: bool = False
+    created: float = field(default_factory=time.time)
 
     def write(self, workspace: Workspace) -> None:
         """Write the record."""

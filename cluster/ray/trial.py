@@ -1,8 +1,8 @@
 """A trial of Ray Tune: one searched stage on a warm actor, one report of the stage an iteration.
 
 The stage is an ordinary attempt: claimed, checkpointed and committed by a supervisor in the workspace. Tune decides
-after each report whether it goes on, while the stage waits. So a trial that Tune starts again from scratch, after
-whatever died, goes on from its newest checkpoint, and one that is committed is told from its curves.
+after each report whether it goes on, while the stage waits. A trial that Tune starts again, after whatever died, goes
+on from the stage's newest checkpoint.
 """
 
 import queue
@@ -12,12 +12,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 from ray import tune
 
 from cluster.ray.actor import node_name
+from cluster.ray.ledger import Ledger, Report
 from results.layout import Workspace
-from workers.attempts import read_commit
 from workers.stage import Stage
 from workers.submission import Submission
 from workers.supervisor import Supervisor
@@ -25,24 +24,29 @@ from workers.supervisor import Supervisor
 STEPS = "steps"
 """How far a trial is, in optimizer steps: what schedulers go by."""
 RETRY_SECONDS = 1.0
-Report = tuple[int, float]
+PATIENCE_SECONDS = 600.0
+"""How long a trial waits for a stage that another attempt holds, or whose parent is being computed again."""
 
 
 class StageTrial(tune.Trainable):  # type: ignore[misc]
-    """`config["stage"]` is the stage's id. What differs from driver to driver comes with `setup`."""
+    """`config["number"]` is the stage's number in the submission."""
 
-    _told: list[Report]
     _thread: threading.Thread | None
     _asked: bool
+    _step: int
 
-    def setup(self, config: dict[str, Any], workspace: str, submission: str, metric: str, job: str) -> None:
+    def setup(
+        self, config: dict[str, Any], workspace: str, submission: str, ledger: str, metric: str, job: str
+    ) -> None:
         """Become the supervisor of this actor's place; its warm child serves one trial after another."""
-        self._workspace, self._metric = Workspace(Path(workspace)), metric
-        self._submission = Submission.read(self._workspace, submission)
-        self._numbers = {one.stage: number for number, one in enumerate(self._submission.stages)}
-        bundle = _bundle(self._submission, self._numbers.get(config["stage"]))
+        place = Workspace(Path(workspace))
+        self._ledger, self._metric = Ledger(Path(ledger)), metric
+        self._submission = Submission.read(place, submission)
+        shapes = [bundle.shape for bundle in self._submission.bundles]
+        shape = self._submission.stages[int(config["number"])].shape
+        bundle = shapes.index(shape) if shape in shapes else 0
         name = f"{self._submission.id}-trial-{secrets.token_hex(3)}"
-        self._supervisor = Supervisor(self._workspace, self._submission, bundle, name, job, node=node_name())
+        self._supervisor = Supervisor(place, self._submission, bundle, name, job, node=node_name())
         self._supervisor.on_report = self._on_report
         self._supervisor.open()
         self._supervisor.warm()
@@ -55,17 +59,18 @@ class StageTrial(tune.Trainable):  # type: ignore[misc]
         return True
 
     def step(self) -> dict[str, Any]:
-        """Let the stage run to its next report, or to its end."""
-        if self._thread is None and not self._told:
-            self._start()
+        """Let the stage run to its next report, or to its end; a result without the metric is an end without one."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, daemon=True)
+            self._thread.start()
         elif self._asked:
             self._asked = False
             self._answers.put(True)
-        report: Report | None = self._told.pop(0) if self._told else self._reports.get()
+        report = self._reports.get()
         if report is None:
-            return self._finished()
-        step, value = report
-        return {STEPS: step, self._metric: value, "done": self._thread is None and not self._told}
+            return {STEPS: self._step, "done": True}
+        self._step, value = report
+        return {STEPS: self._step, self._metric: value}
 
     def cleanup(self) -> None:
         """End what runs and take leave."""
@@ -79,76 +84,54 @@ class StageTrial(tune.Trainable):  # type: ignore[misc]
         """Nothing: a stage goes on from the workspace's newest checkpoint by itself."""
 
     def _begin(self, config: dict[str, Any]) -> None:
-        self._stage = Stage.read(self._workspace, config["stage"])
+        self._number = int(config["number"])
+        self._stage = Stage.read(self._supervisor.workspace, self._submission.stages[self._number].stage)
         training = getattr(self._stage.recipe, "training", None)
-        self._total = int(getattr(training, "steps", 0) or getattr(self._stage.recipe, "steps", 0))
+        self._total = int(getattr(self._stage.recipe, "steps", 0) or getattr(training, "steps", 0))
         self._reports: queue.SimpleQueue[Report | None] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
-        self._thread = None
-        self._asked = False
-        self._told = committed_reports(self._workspace, self._stage.id, self._metric)
-
-    def _start(self) -> None:
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+        self._thread, self._asked, self._step = None, False, 0
+        self._supervisor.stop = None
 
     def _run(self) -> None:
-        """Take the stage; again while another attempt holds it."""
+        """Take the stage until it has come to an end that another try would not change."""
         try:
-            number = self._numbers.get(self._stage.id)
-            while number is not None and not self._supervisor.take(number):
-                if read_commit(self._workspace, self._stage.id) is not None:
-                    break
-                time.sleep(RETRY_SECONDS)
+            patience = time.monotonic() + PATIENCE_SECONDS
+            while self._supervisor.stop is None and self._open() and time.monotonic() < patience:
+                if self._supervisor.take(self._number):
+                    patience = time.monotonic() + PATIENCE_SECONDS
+                else:
+                    time.sleep(RETRY_SECONDS)
         finally:
             self._reports.put(None)
+
+    def _open(self) -> bool:
+        """Whether the stage is still to be run: not committed, failed, cancelled, held, or stopped by a search."""
+        outlook = self._supervisor.agenda.outlook
+        outlook.refresh(now=True)
+        return outlook.state(self._number) != "done" and outlook.may_finish(self._number, {})
 
     def _on_report(self, step: int, values: dict[str, float]) -> bool:
         """In the supervisor's thread: pass a figure on; wait for the answer unless it was the last step."""
         if self._metric not in values:
             return True
+        self._ledger.note(self._stage.id, (step, values[self._metric]))
         self._asked = step < self._total
         self._reports.put((step, values[self._metric]))
         return self._answers.get() if step < self._total else True
 
-    def _finished(self) -> dict[str, Any]:
-        """The result of the stage's end.
-
-        Raises:
-            RuntimeError: it did not commit.
-        """
-        told = committed_reports(self._workspace, self._stage.id, self._metric)
-        if not told:
-            raise RuntimeError(f"stage {self._stage.id} did not come through; `yates why` says more")
-        step, value = told[-1]
-        return {STEPS: step, self._metric: value, "done": True}
-
     def _end(self) -> None:
-        """Stop the stage where it waits for an answer; let one that is at its end come to it."""
-        if self._thread is not None:
-            if self._asked:
-                self._asked = False
-                self._answers.put(False)
-            self._thread.join()
-            self._thread = None
+        """End the trial: stopped early where the search says so, saved where it was interrupted.
 
-
-def _bundle(submission: Submission, number: int | None) -> int:
-    """A bundle of the stage's shape: what its child gets ready for."""
-    shape = None if number is None else submission.stages[number].shape
-    shapes = [bundle.shape for bundle in submission.bundles]
-    return shapes.index(shape) if shape in shapes else 0
-
-
-def committed_reports(workspace: Workspace, stage: str, metric: str) -> list[Report]:
-    """What a committed stage reported, from its curves; nothing for one that is not committed."""
-    commit = read_commit(workspace, stage)
-    if commit is None:
-        return []
-    path = workspace.output(stage, commit["attempt"]) / "curves.parquet"
-    if path.is_file():
-        rows = pq.read_table(path, filters=[("name", "=", metric)]).to_pylist()
-        if rows:
-            return [(int(row["step"]), float(row["value"])) for row in rows]
-    found = [row for row in commit["metrics"] if row["metric"] == metric and row["value"] is not None]
-    return [(int(row["step"] or 0), float(row["value"] or 0.0)) for row in found]
+        A stage at its last step is let come to its end.
+        """
+        if self._thread is None:
+            return
+        if self._asked:
+            self._asked = False
+            stopped = self._ledger.stopped(self._stage.id)
+            if not stopped:
+                self._supervisor.stop = "preempted"
+            self._answers.put(not stopped)
+        self._thread.join()
+        self._thread = None

@@ -1,34 +1,40 @@
-"""Ray Tune over the trials of a search: schedulers group by group, the budget, and going on after a death."""
+"""Ray Tune over the trials of a search: schedulers group by group, the budget, and going on after a death.
 
-import hashlib
+Every driver makes a Tuner of its own for what is still open, and tells its schedulers first what the ledger has seen.
+`Tuner.restore` is not used: it brings the trials back, but not what their schedulers had compared.
+"""
+
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from ray import tune
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 
+from cluster.ray.ledger import Ledger
 from cluster.ray.shapes import Request
 from cluster.ray.trial import STEPS, StageTrial
 from cluster.search import Search, SearchSettings
-from results.journal import Index
 from results.layout import Workspace
-from results.status import EARLY_STOPPED
+from workers.attempts import Claimant
+from workers.outlook import Outlook
 from workers.submission import Submission
 
-SAVE_SECONDS = 5
 LIVES = 3
 """How often a trial is tried again when its actor dies; its stage goes on from its checkpoint."""
 NEVER = 10**9
 """Schedulers want a largest time; stages end by themselves."""
+CONTINUE = str(TrialScheduler.CONTINUE)
+NO_BUDGET = "the search's budget was used up"
 
 
 class GroupedScheduler(FIFOScheduler):  # type: ignore[misc]
-    """One scheduler for each group of trials: only like is compared with like."""
+    """One scheduler for each group of trials: only like is compared with like. Whom it stops, the ledger knows."""
 
-    def __init__(self, settings: SearchSettings) -> None:
+    def __init__(self, search: Search, ledger: Ledger) -> None:
         super().__init__()
-        self._settings = settings
+        self._settings, self._ledger = search.settings, ledger
         self._members: dict[str, TrialScheduler] = {}
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
@@ -40,8 +46,14 @@ class GroupedScheduler(FIFOScheduler):  # type: ignore[misc]
         self._of(trial).on_trial_add(tune_controller, trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """As the group's scheduler decides; a stage at its last step is let come to its end."""
-        return str(self._of(trial).on_trial_result(tune_controller, trial, result))
+        """As the group's scheduler decides, but nobody is paused: that would cost a checkpoint and a model load."""
+        if self._settings.metric not in result:
+            return CONTINUE
+        decision = str(self._of(trial).on_trial_result(tune_controller, trial, result))
+        if decision != TrialScheduler.STOP:
+            return CONTINUE
+        self._ledger.stop(trial.config["stage"])
+        return decision
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """As the group's scheduler does."""
@@ -56,11 +68,39 @@ class GroupedScheduler(FIFOScheduler):  # type: ignore[misc]
         """As the group's scheduler does."""
         self._of(trial).on_trial_error(tune_controller, trial)
 
+    def recall(self, stage: str, group: str) -> None:
+        """Tell the group's scheduler what a trial had reported before this driver."""
+        trial = Past(f"past-{stage}", {"group": group, "stage": stage})
+        member = self._of(trial)
+        member.on_trial_add(Nobody(), trial)
+        for step, value in self._ledger.reports(stage):
+            member.on_trial_result(Nobody(), trial, {STEPS: step, self._settings.metric: value})
+
     def _of(self, trial: Any) -> TrialScheduler:
         group = trial.config["group"]
         if group not in self._members:
             self._members[group] = make_scheduler(self._settings)
         return self._members[group]
+
+
+@dataclass(eq=False)
+class Past:
+    """A trial of an earlier driver, as far as schedulers look."""
+
+    trial_id: str
+    config: dict[str, Any]
+
+
+class Nobody:
+    """A controller without trials."""
+
+    def get_trials(self) -> list[Any]:
+        """None."""
+        return []
+
+    def get_live_trials(self) -> set[Any]:
+        """None."""
+        return set()
 
 
 def make_scheduler(settings: SearchSettings) -> TrialScheduler:
@@ -85,90 +125,107 @@ def make_scheduler(settings: SearchSettings) -> TrialScheduler:
     return FIFOScheduler()
 
 
+@dataclass
 class BudgetStopper(tune.Stopper):  # type: ignore[misc]
-    """Ends the search when its trials have used up the steps."""
+    """Ends the search when its trials, with those of earlier drivers, have used up the steps."""
 
-    def __init__(self, steps: int | None) -> None:
-        self._limit = steps
-        self._used: dict[str, int] = {}
+    limit: int | None
+    before: int = 0
+    used: dict[str, int] = field(default_factory=dict)
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Note how far a trial is; none is ended by itself."""
-        self._used[trial_id] = int(result.get(STEPS, 0))
+        self.used[trial_id] = int(result.get(STEPS, 0))
         return False
 
     def stop_all(self) -> bool:
         """Whether the budget is used up."""
-        return self._limit is not None and sum(self._used.values()) >= self._limit
+        return self.limit is not None and self.before + sum(self.used.values()) >= self.limit
 
 
-def tune_trials(
-    workspace: Workspace,
-    submission: Submission,
-    search: Search,
-    requests: Mapping[str, Request],
-    job: str,
-    index: Index,
-) -> None:
-    """Run the search to its end. An earlier driver's search goes on where Tune had noted it."""
-    os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", str(SAVE_SECONDS))
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    trials = open_trials(submission, search, index)
-    if not trials:
-        return
-    storage = workspace.root.resolve() / "searches"
-    trainable = tune.with_resources(
-        tune.with_parameters(
+@dataclass
+class Tuning:
+    """One driver's part of a search."""
+
+    workspace: Workspace
+    submission: Submission
+    search: Search
+    outlook: Outlook
+    requests: Mapping[str, Request]
+    job: str
+
+    def __post_init__(self) -> None:
+        self.ledger = Ledger.of(self.workspace, self.search)
+
+    def run(self) -> None:
+        """Tune what is open, to its end or to that of the budget; what the budget leaves over is stopped."""
+        trials = self.open_trials()
+        open_stages = {one["stage"] for one in trials}
+        past = [stage for stage in self.search.trials if stage not in open_stages]
+        stopper = BudgetStopper(self.search.settings.budget.steps, sum(map(self._reached, past)))
+        if trials and not stopper.stop_all():
+            os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+            scheduler = GroupedScheduler(self.search, self.ledger)
+            for stage in past:
+                scheduler.recall(stage, self.search.trials[stage])
+            self._tuner(trials, scheduler, stopper).fit()
+        if stopper.stop_all():
+            self._give_up_the_rest()
+
+    def open_trials(self) -> list[dict[str, Any]]:
+        """The trials that may still come to an end, of those that this submission is for."""
+        own = {number for bundle in self.submission.bundles for number in bundle.stages}
+        self.outlook.refresh(now=True)
+        known: dict[int, bool] = {}
+        found: list[dict[str, Any]] = [
+            {"number": number, "stage": one.stage, "group": self.search.trials[one.stage]}
+            for number, one in enumerate(self.submission.stages)
+            if number in own
+            and one.stage in self.search.trials
+            and self.outlook.state(number) != "done"
+            and self.outlook.may_finish(number, known)
+        ]
+        for one in found:  # released by a person
+            self.ledger.release(one["stage"])
+        return found
+
+    def _reached(self, stage: str) -> int:
+        return max((step for step, _ in self.ledger.reports(stage)), default=0)
+
+    def _give_up_the_rest(self) -> None:
+        """End what the budget left over as stopped, so that nobody trains it to its end by mistake."""
+        claimant = Claimant(self.workspace, f"{self.submission.id}-budget", "ray", self.job)
+        for one in self.open_trials():
+            attempt = claimant.claim(one["stage"], self.submission.stages[one["number"]].kind, {})
+            if attempt is not None:
+                attempt.end("early_stopped", NO_BUDGET)
+
+    def _tuner(self, trials: list[dict[str, Any]], scheduler: TrialScheduler, stopper: BudgetStopper) -> Any:
+        trainable = tune.with_parameters(
             StageTrial,
-            workspace=str(workspace.root.resolve()),
-            submission=submission.id,
-            metric=search.settings.metric,
-            job=job,
-        ),
-        _resources(submission, search, requests),
-    )
-    path = str(storage / search_name(search))
-    if tune.Tuner.can_restore(path):
-        tuner = tune.Tuner.restore(path, trainable, resume_unfinished=True, restart_errored=True)
-    else:
-        tuner = _tuner(trainable, search, trials, str(storage))
-    tuner.fit()
+            workspace=str(self.workspace.root.resolve()),
+            submission=self.submission.id,
+            ledger=str(self.ledger.directory),
+            metric=self.search.settings.metric,
+            job=self.job,
+        )
+        return tune.Tuner(
+            tune.with_resources(trainable, self._resources(trials)),
+            param_space=tune.grid_search(trials),
+            tune_config=tune.TuneConfig(scheduler=scheduler, reuse_actors=True),
+            run_config=tune.RunConfig(
+                name=f"tune-{self.submission.id}",
+                storage_path=str(self.ledger.directory),
+                stop=stopper,
+                failure_config=tune.FailureConfig(max_failures=LIVES),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+                verbose=0,
+            ),
+        )
 
-
-def open_trials(submission: Submission, search: Search, index: Index) -> list[dict[str, str]]:
-    """The trials of this submission that no search has stopped, in its order: stage and group."""
-    return [
-        {"stage": one.stage, "group": search.trials[one.stage]}
-        for one in submission.stages
-        if one.stage in search.trials and index.ending(one.stage) != EARLY_STOPPED
-    ]
-
-
-def search_name(search: Search) -> str:
-    """A name that the same search has in every submission."""
-    content = "\n".join([*sorted(search.trials), search.settings.model_dump_json()])
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
-
-
-def _resources(submission: Submission, search: Search, requests: Mapping[str, Request]) -> Any:
-    """What one trial's actor needs: the most of any trial's shape, for actors serve all in turn."""
-    shapes = {one.shape for one in submission.stages if one.stage in search.trials}
-    wanted = [requests[shape].resources for shape in shapes]
-    most = {name: max(one.get(name, 0.0) for one in wanted) for name in set().union(*wanted)}
-    return tune.PlacementGroupFactory([most], strategy="STRICT_PACK")
-
-
-def _tuner(trainable: Any, search: Search, trials: list[dict[str, str]], storage: str) -> Any:
-    return tune.Tuner(
-        trainable,
-        param_space=tune.grid_search(trials),
-        tune_config=tune.TuneConfig(scheduler=GroupedScheduler(search.settings), reuse_actors=True),
-        run_config=tune.RunConfig(
-            name=search_name(search),
-            storage_path=storage,
-            stop=BudgetStopper(search.settings.budget.steps),
-            failure_config=tune.FailureConfig(max_failures=LIVES),
-            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-            verbose=0,
-        ),
-    )
+    def _resources(self, trials: list[dict[str, Any]]) -> Any:
+        """What one trial's actor needs: the most of any trial's shape, for actors serve all in turn."""
+        shapes = {self.submission.stages[one["number"]].shape for one in trials}
+        wanted = [self.requests[shape].resources for shape in shapes]
+        most = {name: max(one.get(name, 0.0) for one in wanted) for name in set().union(*wanted)}
+        return tune.PlacementGroupFactory([most], strategy="STRICT_PACK")

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 import results
-from cluster.ray.tuning import BudgetStopper
+from cluster.ray.ledger import Ledger
+from cluster.ray.tuning import BudgetStopper, GroupedScheduler, Past
+from cluster.search import Asha, Scheduler, Search, SearchSettings
+from results.layout import Workspace
 from tests.support.commands import assert_same_store
 from tests.support.ray import RayCluster, RayStudy
 
@@ -161,8 +164,60 @@ def test_median_stopping(cluster: RayCluster, tmp_path: Path) -> None:
     assert set(frame[frame["status"] == "done"].groupby("group")["value"].min()) == {1}
 
 
+@pytest.mark.slow
+def test_what_a_budget_leaves_over_is_stopped(cluster: RayCluster, tmp_path: Path) -> None:
+    study = SearchStudy(tmp_path / "study", cluster, pause=0.02, scheduler="{}", budget="{steps: 40}")
+    study.submit()
+    answer = study.wait_until_over()
+    assert answer["failed"] == 0 and 3 <= answer["done"] <= 7
+    trials = study.trials()
+    assert trials.groupby("stage")["step"].max().sum() <= 40 + 2 * 9
+    assert "the search's budget was used up" in set(trials["message"])
+    assert "nothing was submitted" in study.yates("resume").stdout
+
+
+@pytest.mark.slow
+def test_a_cancelled_search_ends(search: SearchStudy) -> None:
+    search.pause = 0.3
+    search.submit()
+    search.wait(search.running, 60, "a trial to take steps")
+    assert search.yates("cancel").returncode == 0
+    search.wait_until_quiet(90)
+    assert search.status()["running"] == 0
+
+
+def test_a_new_driver_remembers_what_earlier_ones_compared(tmp_path: Path) -> None:
+    settings = SearchSettings(
+        stages=("leaf",), metric="loss", scheduler=Scheduler(asha=Asha(grace_steps=1, reduction_factor=3))
+    )
+    trials = {f"s{number}": "group" for number in range(10)}
+    search = Search(settings=settings, parameters=("value",), trials=trials)
+    ledger = Ledger.of(Workspace(tmp_path), search)
+    for number in range(9):
+        ledger.note(f"s{number}", (1, float(number)))
+    fresh, told = GroupedScheduler(search, ledger), GroupedScheduler(search, ledger)
+    for number in range(9):
+        told.recall(f"s{number}", "group")
+    worst = Past("now", {"group": "group", "stage": "s9"})
+    for scheduler, decision in ((fresh, "CONTINUE"), (told, "STOP")):
+        scheduler.on_trial_add(None, worst)
+        assert scheduler.on_trial_result(None, worst, {"steps": 1, "loss": 8.0}) == decision
+    assert ledger.stopped("s9")
+
+
+def test_the_ledger_passes_over_a_torn_line(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.note("a", (3, 0.5))
+    ledger.note("a", (1, 0.75))
+    ledger.note("a", (3, 0.25))
+    with open(tmp_path / "a.jsonl", "a") as stream:
+        stream.write("[4, 0.")
+    assert ledger.reports("a") == [(1, 0.75), (3, 0.25)]
+    assert ledger.reports("b") == []
+
+
 def test_a_budget_of_steps_is_kept() -> None:
-    stopper = BudgetStopper(10)
+    stopper = BudgetStopper(12, before=2)
     assert not stopper("a", {"steps": 4}) and not stopper.stop_all()
     assert not stopper("b", {"steps": 5}) and not stopper.stop_all()
     assert not stopper("a", {"steps": 6}) and stopper.stop_all()
