@@ -35,7 +35,8 @@ NAME = "embedded"
 NEEDED = ("ray", "aiohttp_cors")
 """What `ray[default]` brings: Ray, and what its job submission stands on."""
 START_SECONDS = 60.0
-IDLE_SECONDS = 30.0
+IDLE_SECONDS = float(os.environ.get("YATES_RAY_IDLE_SECONDS", "30"))
+"""How long Ray stays when no driver needs it."""
 BEGIN_SECONDS = 120.0
 """How long a driver may take to begin."""
 GRACE_SECONDS = 20.0

@@ -18,7 +18,7 @@ from tests.orchestrator.grids import SMALL, replaced, write
 
 TRAINING_KEYS = (
     "autocast, batch_size, beta1, beta2, divergence, epsilon, group_by_length, learning_rate, "
-    "max_gradient_norm, optimizer, schedule, steps, warmup_steps, weight_decay"
+    "max_gradient_norm, optimizer, schedule, steps, validation_rows, validation_steps, warmup_steps, weight_decay"
 )
 SYNTAX = "comparisons, in, not in, and, or, not, literals, tuples, lists, and names of factors"
 
@@ -179,7 +179,7 @@ GOLDEN = {
         replaced("rates: {dpo", "ratess: {dpo"),
         "grid.yaml:14: unknown key 'ratess' at the top; did you mean 'rates'? Allowed: "
         "blocks, cells, defaults, "
-        "factors, levels, name, pipeline, presets, rates, scales, study, or a constant that "
+        "factors, levels, name, pipeline, presets, rates, scales, search, study, or a constant that "
         "a reference names",
     ),
     "missing section": (

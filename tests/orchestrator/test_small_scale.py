@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(not ASSETS.is_dir(), reason="the assets folder i
 
 SLICE = (
     'model == "llama-1-7b" and adapter == "lora" and variant == "single" '
-    'and (dataset == "hh-rlhf" or preference == "harmless")'
+    'and (dataset == "hh-rlhf" or preference == "harmless") and seed == 0'
 )
 FITTING = (  # the rows at hand: one file for each preference, and safety labels alone in BeaverTails' stead
     "--set",
@@ -62,8 +62,8 @@ def test_a_reduced_grid_runs_on_real_rows(tmp_path: Path, hub_map: Path) -> None
     )
     assert done.returncode == 0, done.stdout + done.stderr
     frame = experiments(runs)
-    assert len(frame) == 12
-    assert set(frame["method"]) == {"sft", "dpo"} and set(frame["seed"]) == {0, 1}
+    assert len(frame) == 6
+    assert set(frame["method"]) == {"sft", "dpo"}
     assert frame["mmlu"].between(0.1, 0.5).all()
     assert frame["bbh"].between(0.0, 0.6).all()
     assert frame["preference_accuracy"].between(0.2, 1.0).all()

@@ -145,7 +145,8 @@ class RayStudy(CountingStudy):
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**super().environment, "RAY_AUTH_MODE": "disabled"} if self.cluster else super().environment
+        ours = {"RAY_AUTH_MODE": "disabled"} if self.cluster else {"YATES_RAY_IDLE_SECONDS": "8"}
+        return {**super().environment, **ours}
 
     def submit(self, *options: object) -> None:
         """Hand the grid to Ray."""

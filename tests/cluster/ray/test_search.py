@@ -126,7 +126,7 @@ def test_on_this_machine_every_trial_comes_to_its_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize("victim", ["driver", pytest.param("actor", marks=pytest.mark.slow)])
 def test_a_search_goes_on_where_it_fell(search: SearchStudy, victim: str) -> None:
     """Nothing that was committed or stopped is run again, and no trial begins from its first step again."""
-    search.pause = 0.3
+    search.pause = 0.15
     search.submit()
     search.wait(lambda: search.status()["stopped"] >= 1, 90, "a trial to be stopped")
     if victim == "driver":
