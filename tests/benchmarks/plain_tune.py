@@ -34,7 +34,8 @@ class OneExperiment(tune.Trainable):  # type: ignore[misc]
         return True
 
     def step(self) -> dict[str, Any]:
-        run_chain(Workspace(Path(self.config["root"])), self.config["stages"], self.trial_id, self.memory)
+        own = Workspace(Path(self.config["root"]) / "trials" / self.trial_id)
+        run_chain(Workspace(Path(self.config["root"])), own, self.config["stages"], self.memory)
         return {"done": True}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
@@ -44,23 +45,25 @@ class OneExperiment(tune.Trainable):  # type: ignore[misc]
         pass
 
 
-def run_chain(workspace: Workspace, stages: list[str], trial: str, memory: dict[str, Any]) -> None:
-    """Every stage that is not given, one after another, into directories of the trial's own."""
+def run_chain(given: Workspace, own: Workspace, stages: list[str], memory: dict[str, Any]) -> None:
+    """Every stage that is not given, one after another, in a workspace of the trial's own."""
     for identity in stages:
-        stage = Stage.read(workspace, identity)
+        stage = Stage.read(given, identity)
         parents = []
         for role, parent in stage.parents:
-            commit = read_commit(workspace, parent)
-            output = (
-                workspace.output(parent, commit["attempt"])
-                if commit
-                else workspace.stage(parent) / trial / "output"
-            )
-            parents.append(Parent(role, Stage.read(workspace, parent), output, []))
-        place = workspace.stage(identity) / trial
-        (place / "output").mkdir(parents=True, exist_ok=True)
-        context = StageContext(workspace, stage, place, parents, Execution(device="cpu"), memory=memory)
+            if not own.stage(parent).exists():
+                own.stage(parent).parent.mkdir(parents=True, exist_ok=True)
+                own.stage(parent).symlink_to(given.stage(parent).resolve())
+            commit = read_commit(own, parent)
+            assert commit is not None
+            output = own.output(parent, commit["attempt"])
+            parents.append(Parent(role, Stage.read(given, parent), output, []))
+        stage.write(own)
+        attempt = own.attempt(identity, "only")
+        (attempt / "output").mkdir(parents=True, exist_ok=True)
+        context = StageContext(own, stage, attempt, parents, Execution(device="cpu"), memory=memory)
         stage.kind.load_runner()(stage.recipe, context)
+        own.done_file(identity).write_text(json.dumps({"stage": identity, "attempt": "only"}))
 
 
 def main() -> None:

@@ -38,7 +38,7 @@ def test_the_tiny_grid_on_ray_is_that_of_a_local_run(tmp_path: Path) -> None:
     began = time.time()
     done = study.yates("submit", GRID, "--on", "ray")
     assert done.returncode == 0, done.stdout + done.stderr
-    study.wait(lambda: study.status()["pending"] + study.status()["running"] == 0, 2400, "the grid")
+    wait_for(study, 2400)
     there = last_end(study.root) - began
     study.wait_until_quiet(120)
     print(f"\nlocal {here:.0f} s, Ray {there:.0f} s: {there / here:.2f}")
@@ -71,7 +71,7 @@ def through_yates(cluster: RayCluster, origin: Workspace, directory: Path, share
     began = time.time()
     done = study.yates("submit", GRID, "--on", "ray", "--address", cluster.address, "--where", SLICE)
     assert done.returncode == 0, done.stdout + done.stderr
-    study.wait(lambda: study.status()["pending"] + study.status()["running"] == 0, 900, "the slice")
+    wait_for(study, 900)
     took = last_end(study.root) - began
     study.wait_until_quiet()
     return took
@@ -120,6 +120,15 @@ def chain(view: View, experiment: Experiment) -> list[str]:
             wanted.add(number)
             pending.extend(rows[number].parents)
     return [rows[number].stage for number in sorted(wanted)]
+
+
+def wait_for(study: RayStudy, seconds: float) -> None:
+    """Wait until nothing is left to do, looking seldom: a look takes time from the cores that are measured."""
+    deadline, view = time.monotonic() + seconds, View(study.workspace)
+    while view.counts().pending + view.counts().running:
+        assert time.monotonic() < deadline, study.status()
+        time.sleep(2.0)
+        view.refresh()
 
 
 def last_end(root: Path) -> float:
