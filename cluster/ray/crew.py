@@ -16,7 +16,8 @@ from results.layout import Workspace
 from workers.submission import Submission
 
 CLOSE_SECONDS = 10.0
-MAIN_SIGNALS_ELSEWHERE = {"max_restarts": 0, "max_task_retries": 0, "max_concurrency": THREADS}
+ACTOR_OPTIONS = {"max_restarts": 0, "max_task_retries": 0, "max_concurrency": THREADS}
+"""The workspace decides what is tried again, not Ray."""
 
 State = Literal["placing", "idle", "busy"]
 
@@ -101,7 +102,7 @@ class Crew:
                 num_cpus=request.cpus,
                 num_gpus=request.gpus,
                 memory=request.memory,
-                **MAIN_SIGNALS_ELSEWHERE,
+                **ACTOR_OPTIONS,
                 **strategy,
             )
             .remote(

@@ -68,7 +68,7 @@ class Driver:
     def run(self) -> int:
         """Work until nothing is left that could be done here, or until told to stop; return the exit code."""
         signal.signal(signal.SIGTERM, self._on_stop)
-        self.report()
+        self.record.write(self.workspace)
         try:
             self._search()
             self._loop()
@@ -146,7 +146,7 @@ class Driver:
         placed = {shape: len(self.crew.of(shape, "idle", "busy")) for shape in self.shapes}
         waiting = {shape: len(self.crew.of(shape, "placing")) for shape in self.shapes}
         record = self.record.with_(actors=placed, waiting=waiting)
-        if record != self.record or not self.record.process:
+        if record != self.record:
             self.record = record
             record.write(self.workspace)
 
