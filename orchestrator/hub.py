@@ -146,14 +146,25 @@ def _file_digest(path: Path) -> str:
     return known[1]
 
 
+def cached_snapshot(hub: str, repository: Repository, revision: str | None = None) -> Path | None:
+    """The directory of a hub id in the hub's cache on this machine, named by its commit, or None: not there."""
+    commit = _cached_revision(hub, repository, revision)
+    found = None if commit is None else _cache(hub, repository) / "snapshots" / commit
+    return found if found is not None and found.is_dir() else None
+
+
 def _cached_revision(hub: str, repository: Repository, revision: str | None) -> str | None:
     """The commit of a hub id in the hub's cache on this machine, or None: it is not there."""
-    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
-    cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
-    directory = cache / f"{repository}s--{hub.replace('/', '--')}"
+    directory = _cache(hub, repository)
     if revision and (directory / "snapshots" / revision).is_dir():
         return revision
     try:
         return (directory / "refs" / (revision or "main")).read_text().strip()
     except OSError:
         return None
+
+
+def _cache(hub: str, repository: Repository) -> Path:
+    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
+    cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
+    return cache / f"{repository}s--{hub.replace('/', '--')}"

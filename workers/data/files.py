@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from workers.context import BadInput, StageContext
+from workers.data.layouts import opened
 from workers.models.sources import hub_directory
 from workers.specs.data import DataSource
 from workers.world import world_directory
@@ -21,17 +22,18 @@ class SplitFiles:
     whole: bool
 
 
-def source_directory(context: StageContext, source: DataSource) -> Path:
-    """The directory (or single file) of a source.
+def source_directory(context: StageContext, source: DataSource, layouts: Sequence[str] = ()) -> Path:
+    """The directory (or single file) of a source; `layouts` are the files that are read there.
 
     Raises:
-        BadInput: the source names nothing, or is not on this machine.
+        BadInput: the source names nothing, or is not on this machine, or only a part of those files.
     """
     if source.world is not None:
         return world_directory(context.workspace.cache, source.world)
     if source.hub is None:
         raise BadInput("no data: the recipe's `source` names neither a `world` nor a `hub` id or path")
-    return hub_directory(context.hub_map, source.hub, source.revision, "dataset")
+    wanted = [opened(name) for name in source.files or layouts]
+    return hub_directory(context.hub_map, source.hub, source.revision, "dataset", wanted)
 
 
 def split_files(
@@ -45,7 +47,7 @@ def split_files(
     Raises:
         BadInput: a named file, or every usual one, is missing.
     """
-    root = source_directory(context, source)
+    root = source_directory(context, source, layouts)
     if root.is_file():
         return SplitFiles((root,), whole=True)
     if source.files:

@@ -5,11 +5,10 @@ from itertools import chain
 from workers.context import BadInput, StageContext
 from workers.data.dialogues import Example
 from workers.data.files import split_files
+from workers.data.layouts import INSTRUCTION_LAYOUTS
 from workers.data.rows import read_rows
 from workers.data.sampling import draw_rows
 from workers.specs.data import InstructionData
-
-LAYOUTS = ("instructions/{split}.jsonl", "{split}.jsonl", "data/{split}*.parquet", "*.json")
 
 
 def load_instructions(context: StageContext, data: InstructionData) -> list[Example]:
@@ -19,7 +18,7 @@ def load_instructions(context: StageContext, data: InstructionData) -> list[Exam
     Raises:
         BadInput: files are missing or malformed, or no row is left.
     """
-    files = split_files(context, data.source, LAYOUTS, "train")
+    files = split_files(context, data.source, INSTRUCTION_LAYOUTS, "train")
     rows = chain.from_iterable(read_rows(path) for path in files.paths)
     examples = [
         Example(

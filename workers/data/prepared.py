@@ -10,8 +10,7 @@ from workers.context import BadInput, StageContext, metric
 from workers.data.dialogues import Example
 from workers.data.files import Split
 from workers.data.instructions import load_instructions
-from workers.data.preferences import load_pairs
-from workers.data.sampling import draw_pairs
+from workers.data.selection import selected_pairs
 from workers.data.templates import Renderer
 from workers.data.tokenization import Tokenization, TokenizedExample, TokenizedPair
 from workers.models.cache import rows_cache
@@ -58,8 +57,7 @@ def tokenized_pairs(
     """
 
     def make() -> Prepared[TokenizedPair]:
-        found = load_pairs(context, data, split)
-        drawn = draw_pairs(found.pairs, data, seed) if split == "train" else found.pairs
+        drawn, found = selected_pairs(context, data, split, seed)
         limits = (data.max_prompt_length, data.max_length)
         tokenization = Tokenization(tokenizer, renderer(template, tokenizer), *limits)
         tokenized = tokenization.pairs(drawn)
@@ -130,8 +128,7 @@ def _examples(
             )
         examples = load_instructions(context, data)
         return examples, len(examples), Counter(), max_length
-    found = load_pairs(context, data, split)
-    pairs = draw_pairs(found.pairs, data, seed) if split == "train" else found.pairs
+    pairs, found = selected_pairs(context, data, split, seed)
     drawn = [pair.preferred for pair in pairs]
     return drawn, found.read, found.dropped, min(data.max_prompt_length, max_length)
 

@@ -1,20 +1,23 @@
-"""Rows of data files: JSON lines, JSON arrays, CSV and Parquet, plain or gzipped."""
+"""Rows of data files: JSON lines, JSON arrays, CSV and Parquet, plain or compressed by gzip or xz."""
 
 import csv
 import gzip
 import io
 import json
+import lzma
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from workers.context import BadInput
 
 Row = dict[str, Any]
+COMPRESSED = (".gz", ".xz")
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """Every row of a file, in order; the name's ending tells the format.
+    """Every row of a file, in order; the name's ending tells the format. Lines are read as they are asked for.
 
     Raises:
         BadInput: there is no such file, its format is unknown, or a row cannot be parsed (the message names
@@ -22,7 +25,7 @@ def read_rows(path: Path) -> Iterator[Row]:
     """
     if not path.is_file():
         raise BadInput(f"data file {path} does not exist")
-    endings = [ending for ending in path.suffixes if ending != ".gz"]
+    endings = [ending for ending in path.suffixes if ending not in COMPRESSED]
     match endings[-1] if endings else "":
         case ".jsonl":
             yield from _json_lines(path)
@@ -36,36 +39,50 @@ def read_rows(path: Path) -> Iterator[Row]:
             yield {"text": _text(path)}
         case _:
             raise BadInput(
-                f"data file {path}: unknown format; allowed: .jsonl, .json, .csv, .parquet, .txt (and .gz)"
+                f"data file {path}: unknown format; allowed: .jsonl, .json, .csv, .parquet, .txt (and .gz, .xz)"
             )
 
 
-def _text(path: Path) -> str:
-    content = path.read_bytes()
+def _open(path: Path) -> IO[str]:
+    match path.suffix:
+        case ".gz":
+            return gzip.open(path, "rt", encoding="utf-8-sig", newline="\n")
+        case ".xz":
+            return lzma.open(path, "rt", encoding="utf-8-sig", newline="\n")
+    return path.open(encoding="utf-8-sig", newline="\n")
+
+
+def _lines(path: Path) -> Iterator[str]:
     try:
-        return (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
-    except (OSError, EOFError, ValueError) as error:
+        with _open(path) as stream:
+            yield from stream
+    except (OSError, EOFError, ValueError, lzma.LZMAError, zlib.error) as error:
         raise BadInput(f"data file {path} cannot be read: {error}") from None
 
 
+def _text(path: Path) -> str:
+    return "".join(_lines(path))
+
+
 def _json_lines(path: Path) -> Iterator[Row]:
-    for number, line in enumerate(_text(path).split("\n"), start=1):
+    for number, line in enumerate(_lines(path), start=1):
         if not line.strip():
             continue
         try:
-            yield _row(path, json.loads(line))
+            value = json.loads(line)
         except ValueError as error:
             raise BadInput(f"data file {path}, line {number}: not JSON ({error})") from None
+        yield _row(path, value)
 
 
 def _json_array(path: Path) -> Iterator[Row]:
     """An array of rows, or (as some mirrors have it) one row a line under the name .json."""
-    text = _text(path)
-    if not text.lstrip().startswith("["):
+    start = next((line.lstrip() for line in _lines(path) if line.strip()), "")
+    if not start.startswith("["):
         yield from _json_lines(path)
         return
     try:
-        rows = json.loads(text)
+        rows = json.loads(_text(path))
     except ValueError as error:
         raise BadInput(f"data file {path}: not JSON ({error})") from None
     yield from (_row(path, row) for row in rows)
@@ -78,7 +95,11 @@ def _row(path: Path, value: Any) -> Row:
 
 
 def _parquet(path: Path) -> Iterator[Row]:
+    import pyarrow
     import pyarrow.parquet
 
-    for batch in pyarrow.parquet.ParquetFile(path).iter_batches():
-        yield from batch.to_pylist()
+    try:
+        for batch in pyarrow.parquet.ParquetFile(path).iter_batches():
+            yield from batch.to_pylist()
+    except (pyarrow.ArrowException, OSError) as error:
+        raise BadInput(f"data file {path} cannot be read: {error}") from None

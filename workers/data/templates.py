@@ -28,6 +28,14 @@ class Rendered:
         return self.text[: self.response_start].rstrip(" ")
 
 
+@dataclass(frozen=True)
+class Segment:
+    """A part of a rendered text; `given` says that it comes from the data and not from the template."""
+
+    text: str
+    given: bool
+
+
 class Renderer:
     """Renders dialogues through a template for one tokenizer's end mark.
 
@@ -53,6 +61,16 @@ class Renderer:
         """A dialogue with its last response and its end mark."""
         start = self._before_response(history, prompt)
         return Rendered(start + response + self.after, len(start))
+
+    def segments(self, history: tuple[Turn, ...], prompt: str, response: str) -> list[Segment]:
+        """The parts of `render`'s text, in order."""
+        earlier = history if self.template.multi_turn == "every" else ()
+        parts = [Segment(self.system, given=False)]
+        for turn in (*earlier, Turn(prompt, response)):
+            for text, literal in ((turn.prompt, self.before), (turn.response, self.between)):
+                parts += [Segment(literal, given=False), Segment(text, given=True)]
+            parts.append(Segment(self.after, given=False))
+        return parts
 
     def prompt(self, history: tuple[Turn, ...], prompt: str) -> str:
         """The text that a model continues with its response."""

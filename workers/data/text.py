@@ -7,10 +7,9 @@ import torch
 
 from workers.context import BadInput, StageContext
 from workers.data.files import split_files
+from workers.data.layouts import TEXT_LAYOUTS
 from workers.data.rows import read_rows
 from workers.specs.data import TextData
-
-LAYOUTS = ("pretrain/{split}.jsonl", "{split}.jsonl", "{split}.txt", "data/{split}*.parquet")
 
 
 def token_rows(context: StageContext, data: TextData, tokenizer: Any) -> list[torch.Tensor]:
@@ -22,7 +21,7 @@ def token_rows(context: StageContext, data: TextData, tokenizer: Any) -> list[to
     Raises:
         BadInput: files are missing or malformed, or hold fewer tokens than one block.
     """
-    files = split_files(context, data.source, (data.split + ".jsonl", *LAYOUTS), _split(data))
+    files = split_files(context, data.source, (data.split + ".jsonl", *TEXT_LAYOUTS), _split(data))
     texts = [str(row["text"]) for path in files.paths for row in read_rows(path) if row.get("text")]
     encoded = tokenizer(texts, add_special_tokens=True)["input_ids"] if texts else []
     end = tokenizer.eos_token_id

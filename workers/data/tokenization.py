@@ -5,9 +5,10 @@ longest answer fits into `max_length`; an answer is never cut, so a row whose an
 dropped and counted. The last id of every response is the one end mark of that response.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from workers.context import BadInput
@@ -20,11 +21,12 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class TokenizedPair:
-    """Ids of a prompt and of two responses, each ending in the end mark."""
+    """Ids of a prompt and of two responses, each ending in the end mark. `key` is that of `row_key`."""
 
     prompt_ids: list[int]
     chosen_ids: list[int]
     rejected_ids: list[int]
+    key: str = field(default="", compare=False)
 
     @property
     def length(self) -> int:
@@ -34,10 +36,11 @@ class TokenizedPair:
 
 @dataclass(frozen=True)
 class TokenizedExample:
-    """Ids of a prompt and its response, which ends in the end mark."""
+    """Ids of a prompt and its response, which ends in the end mark. `key` is that of `row_key`."""
 
     prompt_ids: list[int]
     response_ids: list[int]
+    key: str = field(default="", compare=False)
 
     @property
     def length(self) -> int:
@@ -51,8 +54,16 @@ class TokenizedExample:
         return {"input_ids": ids, "labels": masked if mask_prompt else ids}
 
 
+def row_key(each: Example | Pair, preferred: str) -> str:
+    """Equal for a pair and for the example of its chosen answer, before anything is cut."""
+    return hashlib.sha256(repr((each.history, each.prompt, preferred)).encode()).hexdigest()
+
+
 class Tokenization:
-    """Turns dialogues into ids with one tokenizer and one renderer; `dropped` counts rows by reason."""
+    """Turns dialogues into ids with one tokenizer and one renderer.
+
+    `dropped` counts rows by reason, `cut` the rows whose prompt lost its beginning.
+    """
 
     def __init__(self, tokenizer: Any, renderer: Renderer, max_prompt_length: int, max_length: int) -> None:
         self.tokenizer = tokenizer
@@ -60,6 +71,7 @@ class Tokenization:
         self.max_prompt_length = max_prompt_length
         self.max_length = max_length
         self.dropped: Counter[str] = Counter()
+        self.cut = 0
         self._marks = tuple(mark for mark in (tokenizer.eos_token, tokenizer.bos_token) if mark)
 
     def examples(self, examples: Iterable[Example]) -> list[TokenizedExample]:
@@ -67,7 +79,11 @@ class Tokenization:
         usable = [each for each in examples if self._is_plain(each, each.response)]
         encoded = self._encode([(each, each.response) for each in usable])
         found = [self._fit(ids[:start], [ids[start:]]) for ids, start in encoded]
-        return [TokenizedExample(prompt, answers[0]) for prompt, answers in filter(None, found)]
+        return [
+            TokenizedExample(fitted[0], fitted[1][0], row_key(each, each.response))
+            for each, fitted in zip(usable, found, strict=True)
+            if fitted
+        ]
 
     def pairs(self, pairs: Iterable[Pair]) -> list[TokenizedPair]:
         """Tokenize prompts with two responses each; both share the ids of the prompt."""
@@ -75,7 +91,11 @@ class Tokenization:
         chosen = self._encode([(pair, pair.chosen) for pair in usable])
         rejected = self._encode([(pair, pair.rejected) for pair in usable])
         found = [self._pair(*both) for both in zip(chosen, rejected, strict=True)]
-        return [TokenizedPair(prompt, *answers) for prompt, answers in filter(None, found)]
+        return [
+            TokenizedPair(fitted[0], *fitted[1], key=row_key(pair, pair.chosen))
+            for pair, fitted in zip(usable, found, strict=True)
+            if fitted
+        ]
 
     def _pair(
         self, chosen: tuple[list[int], int], rejected: tuple[list[int], int]
@@ -121,6 +141,7 @@ class Tokenization:
         if room < 1:
             self.dropped["too long"] += 1
             return None
+        self.cut += len(prompt) > room
         return self._cut_left(prompt, room), answers
 
     def _cut_left(self, prompt: list[int], room: int) -> list[int]:

@@ -2,6 +2,7 @@
 id.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,10 @@ from results.layout import Workspace
 from workers.context import BadInput, Parent, StageContext
 from workers.specs.model import ModelRecipe
 from workers.stage import Stage
+
+MODEL_FILES = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja")
+"""Of a model's repository, what is fetched and must be whole in the hub's cache."""
+MODEL_LEFT_OUT = ("original/*", "consolidated*", "*.bin", "*.gguf", "*.onnx", "onnx/*", "*.h5", "*.msgpack")
 
 
 @dataclass(frozen=True)
@@ -71,19 +76,25 @@ def hub_source(context: StageContext, recipe: ModelRecipe) -> ModelSource:
 
 
 def hub_directory(
-    hub_map: dict[str, str], hub: str, revision: str | None = None, repository: str = "model"
+    hub_map: dict[str, str],
+    hub: str,
+    revision: str | None = None,
+    repository: str = "model",
+    files: Sequence[str] = (),
 ) -> Path:
     """The local directory (or file) of a hub id; `repository` is `model` or `dataset`.
 
-    Looked up in this order: the hub map, a local path, the hub's own cache. The network is never asked.
+    Looked up in this order: the hub map, a local path, the hub's own cache. The network is never asked. In the cache
+    all of the files must be there that match `files` and that the repository has, as far as its listing is known.
 
     Raises:
-        BadInput: it is in none of them; the message says where was looked and how to bring it.
+        BadInput: it is in none of them, or only a part of it; the message says how to bring it.
     """
     if hub in hub_map:
         return _mapped(hub, Path(hub_map[hub]).expanduser())
     local = Path(hub).expanduser()
-    return local if local.exists() else _cached(hub, revision, repository)
+    wanted = MODEL_FILES if repository == "model" else files
+    return local if local.exists() else _cached(hub, revision, repository, wanted)
 
 
 def stage_output(workspace: Workspace, stage_id: str) -> Path:
@@ -113,15 +124,29 @@ def _mapped(hub: str, path: Path) -> Path:
     raise BadInput(f"{hub!r} is mapped to {path}, which does not exist; correct the hub map")
 
 
-def _cached(hub: str, revision: str | None, repository: str) -> Path:
+def _cached(hub: str, revision: str | None, repository: str, files: Sequence[str]) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError
 
     try:
-        return Path(snapshot_download(hub, revision=revision, repo_type=repository, local_files_only=True))
-    except (LocalEntryNotFoundError, HFValidationError, HfHubHTTPError, OSError):
-        at = f" at revision {revision}" if revision else ""
-        raise BadInput(
-            f"{repository} {hub!r}{at} is not on this machine: not in the hub map, not a local path, not in "
-            "the hub's cache. Download it there where there is a network, or map it to a local path with --hub-map"
-        ) from None
+        return Path(
+            snapshot_download(
+                hub,
+                revision=revision,
+                repo_type=repository,
+                local_files_only=True,
+                allow_patterns=list(files) or None,
+                ignore_patterns=list(MODEL_LEFT_OUT) if repository == "model" else None,
+            )
+        )
+    except (HFValidationError, OSError) as error:  # OSError is the base of the hub's own errors
+        part = getattr(error, "snapshot_path", None)
+    if part is not None and not files:
+        return Path(part)
+    named = f"{repository} {hub!r}{f' at revision {revision}' if revision else ''}"
+    where = "not in the hub map, not a local path, not in the hub's cache"
+    trouble = f"is only partly in the hub's cache ({part})" if part else f"is not on this machine: {where}"
+    raise BadInput(
+        f"{named} {trouble}. Download it where there is a network (`yates data check GRID --fetch`), or map it to "
+        "a local path with --hub-map"
+    )

@@ -7,7 +7,7 @@ from trl import DPOConfig
 
 from workers.context import StageContext, StageResult
 from workers.data.prepared import tokenized_pairs
-from workers.data.sampling import training_order
+from workers.data.sampling import training_positions
 from workers.data.tokenization import TokenizedPair
 from workers.identity import derive_seed
 from workers.models.adapters import lora_config, start_adapter
@@ -66,14 +66,7 @@ def training_rows(
     recipe: DpoRecipe, pairs: list[TokenizedPair], reference: ReferenceRows | None
 ) -> list[dict[str, Any]]:
     """Rows for every training position, in order; with `reference` each carries its log-probabilities."""
-    training = recipe.training
-    order = training_order(
-        [pair.length for pair in pairs],
-        training.steps * training.batch_size,
-        training.batch_size,
-        recipe.seed,
-        training.group_by_length,
-    )
+    order = training_positions(recipe.training, recipe.preferences, pairs, recipe.seed)
     rows = [
         {"prompt_ids": pair.prompt_ids, "chosen_ids": pair.chosen_ids, "rejected_ids": pair.rejected_ids}
         | (reference.columns(pair) if reference is not None else {})

@@ -6,7 +6,7 @@ from trl import SFTConfig
 
 from workers.context import BadInput, StageContext, StageResult
 from workers.data.prepared import Account, tokenized_examples
-from workers.data.sampling import training_order
+from workers.data.sampling import training_positions
 from workers.identity import derive_seed
 from workers.models.adapters import lora_config, start_adapter
 from workers.models.loading import load_tokenizer
@@ -55,14 +55,7 @@ def training_rows(
     examples, account = tokenized_examples(
         context, _data(recipe), recipe.template, tokenizer, max_length=recipe.max_length, seed=recipe.seed
     )
-    training = recipe.training
-    order = training_order(
-        [example.length for example in examples],
-        training.steps * training.batch_size,
-        training.batch_size,
-        recipe.seed,
-        training.group_by_length,
-    )
+    order = training_positions(recipe.training, recipe.preferences, examples, recipe.seed)
     rows = [example.row(recipe.mask_prompt) for example in examples]
     return [rows[place] for place in order], account
 
