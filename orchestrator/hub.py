@@ -92,7 +92,8 @@ class Hub:
         files = source.files if isinstance(source, DataSource) else ()
         local = Path(self.paths.get(source.hub, source.hub)).expanduser()
         if local.exists():
-            return source.model_copy(update={"digest": content_digest(local, files)})
+            # The files are what they are; a revision of the hub says nothing of them.
+            return source.model_copy(update={"revision": None, "digest": content_digest(local, files)})
         revision = _cached_revision(
             source.hub, "dataset" if isinstance(source, DataSource) else "model", source.revision
         )
