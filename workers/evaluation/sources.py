@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workers.context import BadInput, StageContext, TransientFailure
+from workers.context import BadInput, StageContext
 from workers.data.rows import read_rows
 from workers.models.sources import hub_directory
 from workers.specs.data import DataSource
@@ -81,33 +81,33 @@ def csv_rows(path: Path) -> list[list[str]]:
 
 
 def hub_rows(location: Location, configuration: str, split: str) -> list[Row]:
-    """A split of a data set of the hub: the Parquet files of a mirror, else through `datasets`.
+    """A split of a data set of the hub: the Parquet files of a mirror, else through `datasets`. No network is asked.
 
     Raises:
-        BadInput: it is neither here nor can be fetched; the message says what to map.
-        TransientFailure: the network is on and failed.
+        BadInput: it is not on this machine, or has no such split; the message says how to bring it.
     """
     mirror = location.directory
+    if mirror is None:
+        raise BadInput(
+            f"data set {location.name!r} is not on this machine; download it where there is a network "
+            "(`yates data check GRID --fetch`), or map the hub id to a local directory"
+        )
     patterns = (f"{configuration}/{split}-*.parquet", f"data/{split}-*.parquet")
-    files = [path for pattern in patterns for path in sorted(mirror.glob(pattern))] if mirror else []
+    files = [path for pattern in patterns for path in sorted(mirror.glob(pattern))]
     if files:
         return [row for path in files for row in read_rows(path)]
-    return _from_datasets(location, configuration, split)
+    return _from_datasets(mirror, location.name, configuration, split)
 
 
-def _from_datasets(location: Location, configuration: str, split: str) -> list[Row]:
+def _from_datasets(mirror: Path, name: str, configuration: str, split: str) -> list[Row]:
     import datasets  # slow to import, and only this path needs it
 
-    place = str(location.directory or location.source.hub)
-    revision = None if location.directory else location.source.revision
     try:
-        return list(datasets.load_dataset(place, configuration, split=split, revision=revision))
+        return list(datasets.load_dataset(str(mirror), configuration, split=split))
     except Exception as error:
-        if isinstance(error, ConnectionError | TimeoutError) and not datasets.config.HF_HUB_OFFLINE:
-            raise TransientFailure(f"{location.name}: {type(error).__name__} while fetching") from error
         raise BadInput(
-            f"{location.name}: data set not found ({type(error).__name__}); download it where there "
-            "is a network, or map the hub id to a local directory"
+            f"{name}: {mirror} holds no {split} split of {configuration} that can be read "
+            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
         ) from error
 
 
