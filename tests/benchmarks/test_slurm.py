@@ -28,7 +28,7 @@ from workers.context import Parent, StageContext
 from workers.recipe import Execution
 from workers.stage import Stage
 
-SLICE = 'variant == "single" and dataset == "beavertails" and adapter == "lora"'
+SLICE = 'variant == "single" and adapter == "lora" and model in ("llama-1-7b", "mistral-7b")'
 ELEMENTS = 100
 AT_ONCE = 2
 """Jobs at once, for both sides: the lab's nodes share two real cores."""
