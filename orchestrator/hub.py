@@ -68,6 +68,13 @@ class Hub:
                 changed[name] = resolved
         return settings.model_copy(update=changed) if changed else settings
 
+    def model_directory(self, model: ModelRecipe) -> Path | None:
+        """Where the files of a model lie on this machine, or None: they do not."""
+        if model.hub is None:
+            return None
+        local = Path(self.paths.get(model.hub, model.hub)).expanduser()
+        return local if local.is_dir() else cached_snapshot(model.hub, "model", model.revision)
+
     def _value(self, value: Any) -> Any:
         if isinstance(value, (DataSource, ModelRecipe)):
             if value not in self._known:

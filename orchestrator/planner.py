@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.cost import FALLBACK_PARAMETERS, expected_seconds, model_parameters
+from orchestrator.cost import Architecture, Architectures, carried_adapter, expected_seconds
 from orchestrator.errors import MOST_PROBLEMS, GridError, Problems, mistake
 from orchestrator.factors import Vector
 from orchestrator.grid import Grid
@@ -23,6 +23,7 @@ from orchestrator.plan import PlannedExperiment, PlannedStage
 from orchestrator.settings import Shared
 from workers.identity import recipe_digest, stage_id
 from workers.recipe import Execution, Recipe, Resources
+from workers.specs.model import LoraRecipe
 
 EXPERIMENT_ID_LENGTH = 12
 AFFINITY_LENGTH = 16
@@ -65,7 +66,9 @@ class Planner:
     def __init__(self, grid: Grid, hub: Hub, measured: Mapping[str, float]) -> None:
         self.grid, self.hub, self.measured = grid, hub, measured
         self.stages: list[PlannedStage] = []
-        self.parameters: list[float] = []
+        self.architectures: list[Architecture] = []
+        self.adapters: list[LoraRecipe | None] = []
+        self.known = Architectures(hub.model_directory)
         self.snapshots: dict[int, set[int]] = {}
         self.index: dict[str, int] = {}
         self.makers = {name: _Maker.of(grid, rule) for name, rule in grid.pipeline.rules.items()}
@@ -156,7 +159,8 @@ class Planner:
         if index is None:
             stage = self._stage(maker, vector, identity, (recipe, seed, parents))
             index = self.index[identity] = len(self.stages)
-            self.parameters.append(self._parameters(recipe, parents))
+            self.architectures.append(self._architecture(recipe, parents))
+            self.adapters.append(carried_adapter(recipe))
             self.stages.append(stage)
         if getattr(recipe, "step", None) is not None:
             self._ask_snapshot(rule, vector, self.stages[index])
@@ -185,22 +189,10 @@ class Planner:
     ) -> PlannedStage:
         recipe, seed, parents = content
         resources = maker.resources.get(vector)
-        parameters = self._parameters(recipe, parents)
-        roles = tuple([role for role, _ in parents])
+        execution = maker.execution.get(vector)
         shape = maker.shapes.get(id(resources))
         if shape is None:
             shape = maker.shapes[id(resources)] = resources.shape
-        key = (id(recipe), parameters, roles, id(resources))
-        if key not in maker.costs:
-            maker.costs[key] = expected_seconds(
-                maker.rule.kind,
-                maker.rule.name,
-                recipe,
-                parameters=parameters,
-                resources=resources,
-                roles=roles,
-                measured=self.measured,
-            )
         return PlannedStage(
             id=identity,
             kind=maker.rule.kind,
@@ -210,10 +202,32 @@ class Planner:
             name=maker.rule.name,
             resources=resources,
             shape=shape,
-            execution=maker.execution.get(vector),
-            cost=maker.costs[key],
+            execution=execution,
+            cost=self._cost(maker, recipe, parents, resources, execution),
             affinity=self._affinity(identity, recipe, parents),
         )
+
+    def _cost(
+        self, maker: _Maker, recipe: Recipe, parents: Parents, resources: Resources, execution: Execution
+    ) -> float:
+        """The expected seconds; counted once for stages that differ in nothing that decides them."""
+        architecture = self._architecture(recipe, parents)
+        adapter = next((self.adapters[index] for role, index in parents if role == TRAINED), None)
+        roles = tuple([role for role, _ in parents])
+        key = (id(recipe), id(architecture), id(adapter), roles, id(resources), id(execution))
+        if key not in maker.costs:
+            maker.costs[key] = expected_seconds(
+                maker.rule.kind,
+                maker.rule.name,
+                recipe,
+                architecture=architecture,
+                resources=resources,
+                execution=execution,
+                roles=roles,
+                adapter=adapter,
+                measured=self.measured,
+            )
+        return maker.costs[key]
 
     def _parents(self, rule: StageRule, parent: ParentRule, vector: Vector) -> Iterator[tuple[str, int]]:
         conditionals = self.grid.pipeline.conditionals
@@ -243,11 +257,10 @@ class Planner:
             raise mistake(place, f"the seed of stage {rule.name!r} {whole}, not {seed!r}")
         return seed
 
-    def _parameters(self, recipe: Recipe, parents: Parents) -> float:
-        """The size of the model: the first parent's; a recipe's own model counts only without parents."""
-        if parents:
-            return self.parameters[parents[0][1]]
-        return model_parameters(recipe) or FALLBACK_PARAMETERS
+    def _architecture(self, recipe: Recipe, parents: Parents) -> Architecture:
+        """The shape of the model: the first parent's, unless the recipe makes a fresh one or has no parents."""
+        fresh = getattr(getattr(recipe, "model", None), "shape", None) is not None
+        return self.architectures[parents[0][1]] if parents and not fresh else self.known.find(recipe)
 
     def _affinity(self, identity: str, recipe: Recipe, parents: Parents) -> str:
         """The identity of the base model that a stage loads."""

@@ -1,0 +1,24 @@
+"""Expected seconds of a stage: measured attempts of like stages when there are any, else operations and bytes.
+
+From a model's shape alone (its `config.json`, or a known hub id): no weights are read. `architecture` has the shapes,
+`lengths` the tokens of the data, `passes` the work of a batch, `accelerators` the time that work takes, `training` and
+`inference` the stages. docs/cost.md holds the predictions against published times.
+"""
+
+from orchestrator.cost.accelerators import GPUS, Accelerator, Work, accelerator_for
+from orchestrator.cost.architecture import FALLBACK, Architecture, Architectures, architecture_of
+from orchestrator.cost.stages import carried_adapter, expected_seconds, like_stages
+
+__all__ = [
+    "FALLBACK",
+    "GPUS",
+    "Accelerator",
+    "Architecture",
+    "Architectures",
+    "Work",
+    "accelerator_for",
+    "architecture_of",
+    "carried_adapter",
+    "expected_seconds",
+    "like_stages",
+]

@@ -1,0 +1,117 @@
+"""Seconds of the stages that only read weights: reference log-probabilities, benchmarks, generation.
+
+Scoring is bound by operations. Generation reads every weight once for each new token of a batch, so it is bound by
+memory, or by the host that launches the kernels; greedy answers are counted at their full allowed length, for one
+row that does not end keeps its batch going.
+"""
+
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+from orchestrator.cost.accelerators import Accelerator
+from orchestrator.cost.lengths import (
+    BBH,
+    BBH_SHOT,
+    MMLU,
+    MMLU_DESCRIPTION,
+    MMLU_SHOT,
+    PROMPTS,
+    WORLD_QUESTION,
+    WORLD_TEXT,
+    pair_lengths,
+    template_tokens,
+    unknown_row,
+)
+from orchestrator.cost.passes import Model, forward
+from workers.specs.data import PreferenceData, Template
+from workers.specs.evaluate import Benchmark
+
+ITEMS = {"mmlu": 14_042, "bbh": 6_511, "preference_accuracy": 2_000, "alpaca_eval": 805, "red_instruct": 200}
+"""Items of the published test sets (of `preference_accuracy`: pairs of one held-out set)."""
+DEFAULT_ITEMS = 500
+WORLD_ANSWER = 8.0
+"""New tokens after which every row of a batch of the embedded world has ended."""
+SCORED = ("mmlu", "perplexity")
+LETTERS = 4.0
+"""Positions of a row whose logits a choice needs."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """`items` rows of `tokens` tokens, of which `scored` positions are scored, then `new_tokens` generated."""
+
+    items: float
+    tokens: float
+    scored: float = 1.0
+    new_tokens: float = 0.0
+
+
+def asked_seconds(asked: Asked, model: Model, accelerator: Accelerator, batch: int) -> float:
+    """The time of all rows in batches of `batch`, longest first, so that padding is little."""
+    rows = min(float(batch), asked.items)
+    if rows <= 0:
+        return 0.0
+    batches = ceil(asked.items / rows)
+    seconds = accelerator.seconds(forward(model, rows, asked.tokens, asked.scored))
+    if asked.new_tokens > 1:
+        past = asked.tokens + asked.new_tokens / 2
+        seconds += (asked.new_tokens - 1) * accelerator.seconds(forward(model, rows, 1.0, past=past))
+    return batches * seconds
+
+
+def reference_seconds(recipe: Any, model: Model, accelerator: Accelerator) -> float:
+    """Both sides of every drawn pair, once."""
+    preferences: PreferenceData = recipe.preferences
+    length = pair_lengths(preferences, recipe.template, preferences.max_length).longer.mean
+    pairs = float(preferences.samples or DEFAULT_ITEMS)
+    return asked_seconds(Asked(2 * pairs, length, length), model, accelerator, 2 * recipe.batch_size)
+
+
+def evaluation_seconds(recipe: Any, model: Model, accelerator: Accelerator) -> float:
+    """All benchmarks of an `evaluate` recipe."""
+    rows = [one for benchmark in recipe.benchmarks for one in _asked(benchmark, recipe)]
+    return sum(asked_seconds(one, model, accelerator, recipe.batch_size) for one in rows)
+
+
+def generation_seconds(recipe: Any, model: Model, accelerator: Accelerator) -> float:
+    """All prompt sets of a `generate` recipe; each has a source, perhaps a limit, and a number of new tokens."""
+    around = template_tokens(recipe.template, 1.0)
+    total = 0.0
+    for prompts in recipe.prompts:
+        form = str(getattr(prompts, "format", "prompts"))
+        world = getattr(getattr(prompts, "source", None), "world", None) is not None
+        tokens = WORLD_QUESTION if world else PROMPTS.get(form, PROMPTS["prompts"])
+        items = prompts.limit or ITEMS.get(form, DEFAULT_ITEMS)
+        new = min(prompts.new_tokens, WORLD_ANSWER) if world else prompts.new_tokens
+        asked = Asked(items, tokens + around, new_tokens=new)
+        total += asked_seconds(asked, model, accelerator, recipe.batch_size)
+    return total
+
+
+def _asked(benchmark: Benchmark, recipe: Any) -> list[Asked]:
+    """What a benchmark asks for; one of the user's is taken to generate."""
+    items = float(benchmark.limit or ITEMS.get(benchmark.task, DEFAULT_ITEMS))
+    if benchmark.preferences:
+        return [_pairs(data, items, recipe) for data in benchmark.preferences]
+    world = benchmark.source.world is not None
+    tokens = _prompt_tokens(benchmark, recipe.template, recipe.max_length, world)
+    if benchmark.task in SCORED:
+        return [Asked(items, tokens, LETTERS if benchmark.task == "mmlu" else tokens)]
+    new = min(float(benchmark.new_tokens), WORLD_ANSWER) if world else float(benchmark.new_tokens)
+    return [Asked(items, tokens, new_tokens=new)]
+
+
+def _pairs(data: PreferenceData, items: float, recipe: Any) -> Asked:
+    tokens = pair_lengths(data, recipe.template, recipe.max_length).chosen.mean
+    return Asked(2 * float(data.samples or items), tokens, tokens / 2)
+
+
+def _prompt_tokens(benchmark: Benchmark, template: Template, longest: int, world: bool) -> float:
+    if world:
+        return WORLD_TEXT if benchmark.task == "perplexity" else WORLD_QUESTION * (1 + benchmark.shots)
+    if benchmark.task == "mmlu":
+        return min(float(longest), MMLU.mean + MMLU_DESCRIPTION + benchmark.shots * MMLU_SHOT)
+    if benchmark.task == "bbh":
+        return min(float(longest), BBH.mean + benchmark.shots * BBH_SHOT)
+    return unknown_row(longest) + template_tokens(template, 1.0)

@@ -1,0 +1,101 @@
+"""The expected seconds of one stage."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator.cost.accelerators import CPU, Accelerator, accelerator_for
+from orchestrator.cost.architecture import Architecture
+from orchestrator.cost.inference import evaluation_seconds, generation_seconds, reference_seconds
+from orchestrator.cost.passes import Model
+from orchestrator.cost.training import training_seconds
+from workers.kinds import Kind
+from workers.recipe import Execution, Recipe, Resources
+from workers.specs.model import LoraRecipe, ModelRecipe
+from workers.specs.training import Training
+
+START_SECONDS = 0.1
+"""What every stage costs a warm worker: claim, data, commit."""
+TRAINER_SECONDS = 0.25
+"""The set-up of a trainer, and of what it leaves."""
+DISK_BANDWIDTH = 1e9
+"""Bytes a second at which a model's files are read; a worker reads them once for all stages of a bundle."""
+MERGE_BYTES = 80.0
+"""What a merge reads and writes for each weight of each parent, in float32: factors, sum, trimming, signs, result."""
+MERGE_SECONDS = 0.01
+DEFAULT_SECONDS = 1.0
+"""A stage of a kind that this model does not know."""
+
+
+def like_stages(kind: str, name: str) -> str:
+    """The key under which the measured seconds of like stages are given: kind and pipeline stage."""
+    return f"{kind}/{name}"
+
+
+def carried_adapter(recipe: Any) -> LoraRecipe | None:
+    """The adapter that a stage leaves for its children to carry, or None."""
+    adapter = getattr(recipe, "adapter", None)
+    return adapter if isinstance(adapter, LoraRecipe) else None
+
+
+def expected_seconds(
+    kind: Kind,
+    name: str,
+    recipe: Recipe,
+    *,
+    architecture: Architecture,
+    resources: Resources,
+    execution: Execution | None = None,
+    roles: tuple[str, ...] = (),
+    adapter: LoraRecipe | None = None,
+    measured: Mapping[str, float] | None = None,
+    accelerator: Accelerator | None = None,
+) -> float:
+    """The expected wall seconds of one stage on a model of `architecture`, with parents in `roles`.
+
+    `adapter` is the one that the parent in role `trained` left. `accelerator` replaces the one that `resources`
+    imply: the smallest GPU type with their memory.
+    """
+    known = (measured or {}).get(like_stages(kind.name, name))
+    if known is not None:
+        return known
+    computing = accelerator or accelerator_for(resources, recipe.threads)
+    model = _model(recipe, architecture, adapter)
+    seconds = _seconds(kind.name, recipe, model, computing, execution or Execution(), resources, roles)
+    return round(seconds, 3)
+
+
+def _seconds(
+    kind: str,
+    recipe: Any,
+    model: Model,
+    accelerator: Accelerator,
+    execution: Execution,
+    resources: Resources,
+    roles: tuple[str, ...],
+) -> float:
+    if kind == "merge":
+        return MERGE_SECONDS + _merging(model, max(1, roles.count("merged")))
+    start = START_SECONDS + model.disk_bytes / DISK_BANDWIDTH
+    if kind == "reference":
+        return start + reference_seconds(recipe, model, accelerator)
+    if kind == "evaluate":
+        return start + evaluation_seconds(recipe, model, accelerator)
+    if kind == "generate":
+        return start + generation_seconds(recipe, model, accelerator)
+    if isinstance(getattr(recipe, "training", None), Training):
+        trained = training_seconds(recipe, model, accelerator, execution, resources.gpus, roles)
+        return start + TRAINER_SECONDS + trained
+    return DEFAULT_SECONDS
+
+
+def _model(recipe: Any, architecture: Architecture, adapter: LoraRecipe | None) -> Model:
+    settings = getattr(recipe, "model", None)
+    source = settings if isinstance(settings, ModelRecipe) else ModelRecipe()
+    quantization = getattr(recipe, "quantization", None)
+    autocast = getattr(getattr(recipe, "training", None), "autocast", "none")
+    stored = quantization if hasattr(quantization, "format") else None
+    return Model.of(architecture, source, stored, carried_adapter(recipe) or adapter, autocast)
+
+
+def _merging(model: Model, parents: int) -> float:
+    return MERGE_BYTES * parents * model.shape.parameters / CPU.bandwidth
