@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from results.files import WorkspaceError, write_atomic
 
-VERSION = 1
+VERSION = 2
 """Raised whenever a column is added, removed or changes its meaning."""
 
 _TEXT = pa.string()
@@ -58,8 +58,13 @@ SAMPLES = _schema(
     reference=_TEXT,
     score=_REAL,
     verdict=_TEXT,
+    tokens=_WHOLE,
+    ended=_FLAG,
 )
-"""Prompts and what the model made of them: one row per stage, task and item."""
+"""Prompts and what the model made of them: one row per stage, task and item.
+
+`tokens` counts those of the completion before its end; `ended` tells whether it came to one.
+"""
 
 ATTEMPTS = _schema(
     stage=_TEXT,

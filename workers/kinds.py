@@ -26,6 +26,8 @@ BUILT_IN = {
     "dpo": "workers.specs.dpo:DPO",
     "merge": "workers.specs.merge:MERGE",
     "evaluate": "workers.specs.evaluate:EVALUATE",
+    "generate": "workers.specs.generate:GENERATE",
+    "judge": "workers.specs.judge:JUDGE",
 }
 
 

@@ -45,6 +45,23 @@ class Resources(Settings):
         return f"{gpu}cpu{self.cpus}-mem{self.memory_gb:g}g" + ("-net" if self.network else "")
 
 
+class Service(Settings):
+    """How a service on the network is reached: nothing of it is in any identity.
+
+    `key_variable` names the environment variable that holds the key; the key itself is never written anywhere.
+    `base_url` is the address, by default that of the environment's OPENAI_BASE_URL or else OpenAI's. At most
+    `concurrency` requests are under way at once and `requests_per_minute` begun, by each worker. A request may take
+    `seconds`, and is tried again `retries` times, waiting longer each time or as long as the service says.
+    """
+
+    base_url: str | None = None
+    key_variable: str = "OPENAI_API_KEY"
+    concurrency: int = Field(default=8, ge=1)
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    seconds: float = Field(default=60.0, gt=0)
+    retries: int = Field(default=8, ge=0)
+
+
 class Execution(Settings):
     """How a stage is run, outside its identity.
 
@@ -61,6 +78,7 @@ class Execution(Settings):
     snapshots: tuple[int, ...] = ()
     device: Literal["auto", "cpu", "cuda"] = "auto"
     report_to: tuple[str, ...] = ()
+    service: Service = Service()
 
 
 def non_default(recipe: Settings) -> dict[str, Any]:

@@ -11,7 +11,7 @@ nothing but its data: that makes it batched, resumable and timed. The stage sets
 """
 
 from dataclasses import dataclass, field
-from typing import Protocol, TypedDict
+from typing import NotRequired, Protocol, TypedDict
 
 from results.records import MetricRow
 from workers.context import BadInput, metric
@@ -44,6 +44,8 @@ class Sample(TypedDict):
     score: float | None
     verdict: str | None
     generated: bool
+    tokens: NotRequired[int]
+    ended: NotRequired[bool]
 
 
 @dataclass

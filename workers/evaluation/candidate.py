@@ -8,9 +8,10 @@ from typing import Any
 from workers.context import StageContext
 from workers.evaluation.answers import Answers
 from workers.evaluation.batches import Tokens
-from workers.evaluation.generation import Completion, Generator
+from workers.evaluation.generation import Choose, Completion, Generator, greedy
 from workers.evaluation.scoring import Scored, Scorer
 from workers.specs.evaluate import EvaluateRecipe
+from workers.specs.generate import GenerateRecipe
 
 
 @dataclass
@@ -24,7 +25,7 @@ class Candidate:
 
     model: Any
     tokenizer: Any
-    recipe: EvaluateRecipe
+    recipe: EvaluateRecipe | GenerateRecipe
     context: StageContext
     answers: Answers = field(default_factory=Answers)
 
@@ -45,10 +46,14 @@ class Candidate:
         return self._scorer.score(requests, self.answers)
 
     def complete(
-        self, prompts: list[Tokens], new_tokens: int, until: tuple[str, ...] = ()
+        self,
+        prompts: list[Tokens],
+        new_tokens: int,
+        until: tuple[str, ...] = (),
+        choose: Choose = greedy,
     ) -> list[Completion]:
-        """Greedy completions; see `Generator.complete`."""
-        return self._generator.complete(prompts, new_tokens, self.answers, until)
+        """Completions, greedy unless `choose` draws them; see `Generator.complete`."""
+        return self._generator.complete(prompts, new_tokens, self.answers, until, choose)
 
     @cached_property
     def max_length(self) -> int:

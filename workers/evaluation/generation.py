@@ -1,4 +1,4 @@
-"""Greedy generation with a key-value cache, batched."""
+"""Generation with a key-value cache, batched: greedy, or by a rule that chooses each token."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -16,6 +16,15 @@ CHECK_EVERY = 8
 """Steps between two looks for stop texts. It changes only how early a batch ends, never a completion."""
 
 
+Choose = Callable[[torch.Tensor, int, Sequence[int]], torch.Tensor]
+"""The next token of each row from (logits (rows, vocabulary), number of the new token, places of the prompts)."""
+
+
+def greedy(logits: torch.Tensor, number: int, places: Sequence[int]) -> torch.Tensor:
+    """The most probable token of each row."""
+    return logits.argmax(-1)
+
+
 @dataclass(frozen=True)
 class Completion:
     """What the model said: its text up to an end mark or stop text, and the tokens before the end mark.
@@ -29,7 +38,7 @@ class Completion:
 
 
 class Generator:
-    """Continues prompts greedily with `model`, `batch_size` at a time; sampling settings are not read.
+    """Continues prompts with `model`, `batch_size` at a time; the model's own sampling settings are not read.
 
     `micro_batch` computes a batch in parts where memory is short. `compute` surrounds the computing.
     """
@@ -50,10 +59,16 @@ class Generator:
         self._ends = end_tokens(model, tokenizer)
 
     def complete(
-        self, prompts: Sequence[Tokens], new_tokens: int, answers: Answers, until: Sequence[str] = ()
+        self,
+        prompts: Sequence[Tokens],
+        new_tokens: int,
+        answers: Answers,
+        until: Sequence[str] = (),
+        choose: Choose = greedy,
     ) -> list[Completion]:
         """A completion of at most `new_tokens` tokens for each prompt, in their order.
 
+        `choose` must depend on its arguments alone, so that batches change no completion.
         ValueError for an empty prompt.
         """
         if not all(prompts):
@@ -61,7 +76,7 @@ class Generator:
         completions: dict[int, Completion] = {}
         for places in batched(longest_first(prompts), self.batch_size):
             batch = [prompts[place] for place in places]
-            said = answers.ask(len(batch), partial(self._tokens, batch, new_tokens, until))
+            said = answers.ask(len(batch), partial(self._tokens, batch, places, new_tokens, until, choose))
             for place, tokens in zip(places, said, strict=True):
                 completions[place] = self._completion(tokens, until)
         return [completions[place] for place in range(len(prompts))]
@@ -74,19 +89,34 @@ class Generator:
         text = cut(whole, until)
         return Completion(text, tuple(before), end is not None or text != whole)
 
-    def _tokens(self, batch: Sequence[Tokens], new_tokens: int, until: Sequence[str]) -> list[list[int]]:
+    def _tokens(
+        self,
+        batch: Sequence[Tokens],
+        places: Sequence[int],
+        new_tokens: int,
+        until: Sequence[str],
+        choose: Choose,
+    ) -> list[list[int]]:
         """Generated ids of each row up to its end mark, which is kept."""
         rows: list[list[int]] = []
         with self._compute(), torch.inference_mode():
-            for part in batched(batch, self.micro_batch):
-                rows += torch.stack(self._columns(part, new_tokens, until), dim=1).tolist()
+            for part in batched(list(zip(batch, places, strict=True)), self.micro_batch):
+                prompts, own = [prompt for prompt, _ in part], [place for _, place in part]
+                columns = self._columns(prompts, new_tokens, until, partial(_chosen, choose, own))
+                rows += torch.stack(columns, dim=1).tolist()
         return [self._to_end(row) for row in rows]
 
     def _to_end(self, row: list[int]) -> list[int]:
         end = next((place + 1 for place, token in enumerate(row) if token in self._ends), len(row))
         return row[:end]
 
-    def _columns(self, batch: Sequence[Tokens], new_tokens: int, until: Sequence[str]) -> list[torch.Tensor]:
+    def _columns(
+        self,
+        batch: Sequence[Tokens],
+        new_tokens: int,
+        until: Sequence[str],
+        choose: Callable[[torch.Tensor, int], torch.Tensor],
+    ) -> list[torch.Tensor]:
         """One column of ids (rows,) for each step, until every row has ended."""
         device = self.model.device
         ids, mask = (part.to(device) for part in left_padded(batch))
@@ -101,7 +131,7 @@ class Generator:
             logits, cache = last_logits(
                 self.model, input_ids=ids, attention_mask=seen, position_ids=positions, past_key_values=cache
             )
-            token = logits.argmax(-1)
+            token = choose(logits, len(columns))
             columns.append(token)
             ended |= torch.isin(token, ends)
             if len(columns) == new_tokens or self._all_ended(ended, columns, until):
@@ -118,6 +148,10 @@ class Generator:
         texts = self.tokenizer.batch_decode(rows, skip_special_tokens=True)
         stopped = zip(ended.tolist(), texts, strict=True)
         return all(done or cut(text, until) != text for done, text in stopped)
+
+
+def _chosen(choose: Choose, places: Sequence[int], logits: torch.Tensor, number: int) -> torch.Tensor:
+    return choose(logits, number, places)
 
 
 def cut(text: str, until: Sequence[str]) -> str:

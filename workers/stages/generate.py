@@ -1,0 +1,88 @@
+"""`generate`: answer the prompts of every set and keep the answers."""
+
+import torch
+
+from results.records import MetricRow
+from results.schema import write_samples
+from workers.context import BadInput, StageContext, StageResult
+from workers.evaluation.benchmark import Measurement, Sample, dropped_row
+from workers.evaluation.candidate import Candidate
+from workers.evaluation.completions import shape_rows
+from workers.evaluation.drawing import Drawing
+from workers.evaluation.generation import Choose, Completion, greedy
+from workers.evaluation.progress import Progress
+from workers.evaluation.questions import Asked, asked
+from workers.evaluation.recall import recalled
+from workers.evaluation.sources import locate
+from workers.models.loading import trained_model
+from workers.specs.generate import GenerateRecipe, PromptSet
+
+
+def run(recipe: GenerateRecipe, context: StageContext) -> StageResult:
+    """Answer every prompt set of the recipe, in order, and write `samples.parquet`.
+
+    Raises:
+        BadInput: the model or a set's prompts are missing or malformed, or two sets share a name.
+        StageStopped: a stop was asked for; what was answered is in a checkpoint.
+    """
+    _check_names(recipe)
+    torch.set_num_threads(recipe.threads)
+    progress = Progress(context)
+    with trained_model(context, recipe.model, recipe.quantization, step=recipe.step) as (model, tokenizer):
+        candidate = Candidate(model.eval(), tokenizer, recipe, context)
+        for prompts in recipe.prompts[len(progress.finished) :]:
+            candidate.answers = progress.answers()
+            progress.finish(_answered(prompts, recipe, candidate))
+    samples = [sample for finished in progress.finished for sample in finished["samples"]]
+    with context.phase("save"):
+        rows = [{key: value for key, value in sample.items() if key != "generated"} for sample in samples]
+        write_samples(context.output / "samples.parquet", rows)
+    metrics = [row for finished in progress.finished for row in finished["metrics"]]
+    return StageResult([MetricRow(**{**row, "step": recipe.step}) for row in metrics])
+
+
+def _answered(prompts: PromptSet, recipe: GenerateRecipe, candidate: Candidate) -> Measurement:
+    """The answers to one set and their shape; length, repetition and ending have no primary among them."""
+    found = _asked(prompts, candidate)
+    choose: Choose = greedy
+    if recipe.temperature > 0:
+        names = [f"{prompts.name}/{item}" for item in found.items]
+        choose = Drawing(recipe.temperature, recipe.top_p, prompts.new_tokens, recipe.seed, names)
+    completions = candidate.complete(list(found.tokens), prompts.new_tokens, choose=choose)
+    rows = shape_rows(prompts.name, completions)
+    rows.append(dropped_row(prompts.name, found.dropped, len(found.items) + found.dropped))
+    return Measurement(rows, _samples(prompts.name, found, completions))
+
+
+def _asked(prompts: PromptSet, candidate: Candidate) -> Asked:
+    texts = (prompts.model_dump_json(), candidate.recipe.template.model_dump_json())
+    key = ("generate", locate(prompts.source, candidate.context).key(), *texts, candidate.max_length)
+    memory = candidate.context.memory
+    return recalled(memory, (*key, candidate.tokenizer_digest), lambda: asked(prompts, candidate))
+
+
+def _samples(task: str, found: Asked, completions: list[Completion]) -> list[Sample]:
+    return [
+        Sample(
+            task=task,
+            item=item,
+            prompt=text,
+            completion=completion.text,
+            reference=None,
+            score=None,
+            verdict=None,
+            generated=True,
+            tokens=len(completion.tokens),
+            ended=completion.ended,
+        )
+        for item, text, completion in zip(found.items, found.texts, completions, strict=True)
+    ]
+
+
+def _check_names(recipe: GenerateRecipe) -> None:
+    names = [prompts.name for prompts in recipe.prompts]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if not names:
+        raise BadInput("the generation lists no `prompts`")
+    if repeated:
+        raise BadInput(f"prompt set listed twice: {', '.join(repeated)}; give each a `name` of its own")
