@@ -1,0 +1,8 @@
+"""The published tables, figures and findings of the studies that ship with Yates, made again from a store.
+
+Each study has a package of its own here; what they share stands beside them. Published figures are facts of the
+papers and lie in `results/published`.
+"""
+
+STUDIES = {"alignment": "results.studies.alignment.study"}
+"""The studies whose tables, figures and findings can be had, and the module of each."""

@@ -1,0 +1,252 @@
+"""The findings of the study, each statement as tests on a store or on the published figures."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from math import isfinite, nan
+from typing import Any
+
+from results.statistics import Interval, holm
+from results.studies.alignment.claims import Conclusion, Setting, conclude, replicates, text
+from results.studies.alignment.pairs import Pairs, paired
+from results.studies.alignment.scores import Scores
+from results.studies.alignment.statements import Statement, Test
+from results.studies.alignment.tables import interval_fields
+from results.studies.rendering import Table
+from results.studies.verdicts import Verdict, overall
+
+NOTHING = Conclusion(Interval(nan, nan, nan, 0), nan, "no data", 0, 0)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One test of a finding. `left` and `right` are the means of the two sides."""
+
+    finding: str
+    source: str
+    part: str
+    benchmark: str
+    unit: str
+    claim: str
+    conclusion: Conclusion
+    left: float
+    right: float
+    replicates: str
+    note: str = ""
+    p_holm: float = nan
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A statement, the results of its tests, and the verdict that follows from them."""
+
+    name: str
+    statement: str
+    source: str
+    results: tuple[Result, ...]
+    verdict: Verdict
+
+
+def tested(scores: Scores, statements: Mapping[str, Statement]) -> dict[str, Finding]:
+    """Every statement tested on `scores`; p-values are corrected by Holm within a statement."""
+    found: dict[str, Finding] = {}
+    for name, one in statements.items():
+        results = _corrected([each for test in one.tests for each in _results(scores, name, test)])
+        verdicts = [each.conclusion.verdict for each in results]
+        found[name] = Finding(name, one.statement, scores.source, tuple(results), overall(verdicts))
+    for name, one in statements.items():
+        if one.follows_from:
+            verdict = overall([found[other].verdict for other in one.follows_from])
+            found[name] = replace(found[name], verdict=verdict)
+    return found
+
+
+def _corrected(results: list[Result]) -> list[Result]:
+    corrected = holm([each.conclusion.p for each in results])
+    return [replace(each, p_holm=p) for each, p in zip(results, corrected, strict=True)]
+
+
+def _results(scores: Scores, finding: str, test: Test) -> Iterable[Result]:
+    for part, levels in test.slices.items():
+        for benchmark in test.benchmarks:
+            measured = scores.measured[benchmark]
+            margin = test.margins.get(benchmark, measured.measure.margin)
+            setting = Setting(test.claim, test.threshold, margin, scores.source == "store")
+            pairs = paired(scores, test, levels, benchmark)
+            yield Result(
+                finding=finding,
+                source=scores.source,
+                part=part,
+                benchmark=measured.heading,
+                unit=measured.measure.unit,
+                claim=text(setting),
+                conclusion=conclude(pairs, setting) if pairs.cells else NOTHING,
+                left=float(pairs.left.mean()) if pairs.cells else nan,
+                right=float(pairs.right.mean()) if pairs.cells else nan,
+                replicates=_replicates(pairs, setting),
+                note=_note(scores, test, pairs, benchmark),
+            )
+
+
+def _replicates(pairs: Pairs, setting: Setting) -> str:
+    by_seed = setting.by_seed and setting.claim != "correlated"
+    count, what = (len(pairs.seeds), "seed") if by_seed else (len(pairs.cells), "cell")
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _note(scores: Scores, test: Test, pairs: Pairs, benchmark: str) -> str:
+    """What a test lacks."""
+    one = scores.measured[benchmark]
+    if not scores.has(benchmark):
+        return f"no figures of `{one.measure.task}`"
+    found = list(_lacking(pairs))
+    if test.claim == "equal" and pairs.cells:
+        above = sum(value > 0 for value in replicates(pairs.differences, by_seed=False))
+        found.append(f"{above} of {len(pairs.cells)} cells are above 0")
+    return "; ".join(found) or ("" if pairs.cells else "no cell has both sides of the comparison")
+
+
+def _lacking(pairs: Pairs) -> Iterator[str]:
+    if pairs.missing:
+        many = f" and {len(pairs.missing) - 1} other cells" if len(pairs.missing) > 1 else ""
+        yield f"without {pairs.missing[0]}{many}, which lack a score"
+    if pairs.dropped_seeds:
+        yield f"without the seeds {', '.join(map(str, pairs.dropped_seeds))}, which are not complete"
+
+
+HEADER = ("finding", "test", "effect", "95 % interval", "cells", "replicates", "p", "Holm p", "verdict")
+
+LEGEND = (
+    "Verdicts: a sign holds when the 95 % interval excludes the claimed bound, leans when only the mean is on the "
+    "right side, else fails. Equality holds by two one-sided tests at 5 %, fails when the mean is outside the margin "
+    "and the interval excludes 0, leans when the mean is inside, else is undecided. A statement of several tests "
+    "holds or fails when all do, leans when all hold or lean, else is undecided.",
+    "cells: how many agree of those compared. p: two-sided t (equality: two one-sided tests; correlation: "
+    "one-sided; somewhere and best: corrected for the choice); Holm p: corrected over the tests of the statement.",
+)
+STORE = "Store: paired over shared cells and seeds; the replicates are seeds, each the mean over cells."
+PUBLISHED = "Published: one figure a cell, so the cells are the replicates; a single cell has no interval."
+
+
+def findings_table(
+    store: Mapping[str, Finding] | None, published: Mapping[str, Finding] | None, title: str
+) -> Table:
+    """All findings, a row for the verdict of each and one for each test; both sources side by side if given.
+
+    Both must come of the same statements: their tests are matched by their order.
+    """
+    first = store or published or {}
+    other = published if store else None
+    rows: list[list[str]] = []
+    for name, one in first.items():
+        beside = None if other is None else other[name]
+        rows.append(_heading(one, beside))
+        rows += [
+            _row(each, None if beside is None else beside.results[place])
+            for place, each in enumerate(one.results)
+        ]
+    sources = [each for each in (store, published) if each]
+    legend = [*LEGEND, *([STORE] if store else []), *([PUBLISHED] if published else [])]
+    records = [record for source in sources for one in source.values() for record in _records(one)]
+    header = [
+        *HEADER,
+        *(("published effect", "published cells", "published verdict") if other is not None else ()),
+    ]
+    return Table(title, header, rows, [*legend, *_stand_ins(first), *_remarks(first)], records)
+
+
+def as_json(store: Mapping[str, Finding] | None, published: Mapping[str, Finding] | None) -> str:
+    """All findings as a list of objects, each with its tests; unknown figures are null."""
+    found = [one for source in (store, published) if source for one in source.values()]
+    content = [
+        {"finding": one.name, "statement": one.statement, "source": one.source, "verdict": one.verdict}
+        | {"tests": [_known(_test(each)) for each in one.results]}
+        for one in found
+    ]
+    return json.dumps(content, indent=2, ensure_ascii=False)
+
+
+def _heading(one: Finding, beside: Finding | None) -> list[str]:
+    blank = [""] * (len(HEADER) - 3)
+    other = [] if beside is None else ["", "", beside.verdict]
+    return [one.name, one.statement, *blank, one.verdict, *other]
+
+
+def _row(each: Result, beside: Result | None) -> list[str]:
+    found = each.conclusion
+    part = ": ".join(text for text in (each.part, f"{each.benchmark} {each.claim}") if text)
+    interval = f"[{found.effect.low:+.4f}, {found.effect.high:+.4f}]" if found.effect.known else "–"
+    own = ["", part, _number(found.effect.mean), interval, _cells(found), each.replicates]
+    own += [_p(found.p), _p(each.p_holm), found.verdict]
+    if beside is not None:
+        own += [_number(beside.conclusion.effect.mean), _cells(beside.conclusion), beside.conclusion.verdict]
+    return own
+
+
+def _cells(found: Conclusion) -> str:
+    return f"{found.agree}/{found.compared}" if found.compared else "–"
+
+
+def _number(value: float) -> str:
+    return f"{value:+.4f}" if isfinite(value) else "–"
+
+
+def _p(value: float) -> str:
+    return "–" if not isfinite(value) else "<0.0001" if value < 1e-4 else f"{value:.4f}"
+
+
+def _stand_ins(first: Mapping[str, Finding]) -> list[str]:
+    named = {
+        each.benchmark: each.unit
+        for one in first.values()
+        for each in one.results
+        if "(for " in each.benchmark
+    }
+    return [
+        f"{name}: a stand-in, {unit}; not comparable with published values." for name, unit in named.items()
+    ]
+
+
+def _remarks(found: Mapping[str, Finding]) -> list[str]:
+    """What tests lack, each remark once a finding with the tests that it concerns."""
+    remarks: dict[tuple[str, str], list[str]] = {}
+    for one in found.values():
+        for each in one.results:
+            if each.note:
+                tests = remarks.setdefault((one.name, each.note), [])
+                tests.append(" ".join(text for text in (each.part, each.benchmark) if text))
+    return [f"{name} ({'; '.join(tests)}): {note}." for (name, note), tests in remarks.items()]
+
+
+def _records(one: Finding) -> list[dict[str, Any]]:
+    return [
+        {"finding": one.name, "statement": one.statement, "source": one.source} | _test(each)
+        for each in one.results
+    ]
+
+
+def _test(each: Result) -> dict[str, Any]:
+    found = each.conclusion
+    return {
+        "part": each.part,
+        "benchmark": each.benchmark,
+        "unit": each.unit,
+        "claim": each.claim,
+        "left": each.left,
+        "right": each.right,
+        **interval_fields(found.effect),
+        "agree": found.agree,
+        "compared": found.compared,
+        "replicates": each.replicates,
+        "p": found.p,
+        "p_holm": each.p_holm,
+        "verdict": found.verdict,
+        "note": each.note,
+    }
+
+
+def _known(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: None if isinstance(value, float) and not isfinite(value) else value
+        for name, value in record.items()
+    }
