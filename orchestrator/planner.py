@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.cost import Architecture, Architectures, carried_adapter, expected_seconds
+from orchestrator.cost import Architecture, Architectures, brings_model, expected_seconds
 from orchestrator.errors import MOST_PROBLEMS, GridError, Problems, mistake
 from orchestrator.factors import Vector
 from orchestrator.grid import Grid
@@ -23,12 +23,14 @@ from orchestrator.plan import PlannedExperiment, PlannedStage
 from orchestrator.settings import Shared
 from workers.identity import recipe_digest, stage_id
 from workers.recipe import Execution, Recipe, Resources
-from workers.specs.model import LoraRecipe
 
 EXPERIMENT_ID_LENGTH = 12
 AFFINITY_LENGTH = 16
 TRAINED = "trained"
 """The role whose parent must keep a snapshot of the step that a child evaluates."""
+
+TOKENS = "tokens"
+"""The role whose parent made the tokens that a child trains on."""
 
 _PENDING = -1
 
@@ -67,7 +69,6 @@ class Planner:
         self.grid, self.hub, self.measured = grid, hub, measured
         self.stages: list[PlannedStage] = []
         self.architectures: list[Architecture] = []
-        self.adapters: list[LoraRecipe | None] = []
         self.known = Architectures(hub.model_directory)
         self.snapshots: dict[int, set[int]] = {}
         self.index: dict[str, int] = {}
@@ -160,7 +161,6 @@ class Planner:
             stage = self._stage(maker, vector, identity, (recipe, seed, parents))
             index = self.index[identity] = len(self.stages)
             self.architectures.append(self._architecture(recipe, parents))
-            self.adapters.append(carried_adapter(recipe))
             self.stages.append(stage)
         if getattr(recipe, "step", None) is not None:
             self._ask_snapshot(rule, vector, self.stages[index])
@@ -212,9 +212,9 @@ class Planner:
     ) -> float:
         """The expected seconds; counted once for stages that differ in nothing that decides them."""
         architecture = self._architecture(recipe, parents)
-        adapter = next((self.adapters[index] for role, index in parents if role == TRAINED), None)
-        roles = tuple([role for role, _ in parents])
-        key = (id(recipe), id(architecture), id(adapter), roles, id(resources), id(execution))
+        recipes = [(role, self.stages[index].recipe) for role, index in parents]
+        family = tuple([(role, id(parent)) for role, parent in recipes])
+        key = (id(recipe), id(architecture), family, id(resources), id(execution))
         if key not in maker.costs:
             maker.costs[key] = expected_seconds(
                 maker.rule.kind,
@@ -223,8 +223,7 @@ class Planner:
                 architecture=architecture,
                 resources=resources,
                 execution=execution,
-                roles=roles,
-                adapter=adapter,
+                parents=recipes,
                 measured=self.measured,
             )
         return maker.costs[key]
@@ -258,9 +257,11 @@ class Planner:
         return seed
 
     def _architecture(self, recipe: Recipe, parents: Parents) -> Architecture:
-        """The shape of the model: the first parent's, unless the recipe makes a fresh one or has no parents."""
-        fresh = getattr(getattr(recipe, "model", None), "shape", None) is not None
-        return self.architectures[parents[0][1]] if parents and not fresh else self.known.find(recipe)
+        """The shape of the model: the first parent's, unless the recipe brings its own or has no parents."""
+        if parents and not brings_model(recipe):
+            return self.architectures[parents[0][1]]
+        tokens = next((self.stages[index].recipe for role, index in parents if role == TOKENS), None)
+        return self.known.find(recipe, tokens)
 
     def _affinity(self, identity: str, recipe: Recipe, parents: Parents) -> str:
         """The identity of the base model that a stage loads."""

@@ -6,8 +6,14 @@ From a model's shape alone (its `config.json`, or a known hub id): no weights ar
 """
 
 from orchestrator.cost.accelerators import GPUS, Accelerator, Work, accelerator_for
-from orchestrator.cost.architecture import FALLBACK, Architecture, Architectures, architecture_of
-from orchestrator.cost.stages import carried_adapter, expected_seconds, like_stages
+from orchestrator.cost.architecture import (
+    FALLBACK,
+    Architecture,
+    Architectures,
+    architecture_of,
+    brings_model,
+)
+from orchestrator.cost.stages import expected_seconds, like_stages
 
 __all__ = [
     "FALLBACK",
@@ -18,7 +24,7 @@ __all__ = [
     "Work",
     "accelerator_for",
     "architecture_of",
-    "carried_adapter",
+    "brings_model",
     "expected_seconds",
     "like_stages",
 ]

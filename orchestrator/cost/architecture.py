@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from workers.specs.data import DataSource
 from workers.specs.model import ModelRecipe, ModelShape
 
 WORLD_VOCABULARY = 256
@@ -91,6 +90,7 @@ LLAMA_7B = _gated(4096, 32, 32, 32, 11_008, 32_000)
 MISTRAL_7B = _gated(4096, 32, 32, 8, 14_336, 32_000)
 GPT2_SMALL = Architecture(768, 12, 12, 12, 3072, 50_257, 64, gated=False, tied=True, positions=1024)
 SMOLLM2_135M = Architecture(576, 30, 9, 3, 1536, 49_152, 64, tied=True)
+ROBERTA_BASE = Architecture(768, 12, 12, 12, 3072, 50_265, 64, gated=False, tied=True, positions=514)
 STORIES_260K = Architecture(64, 5, 8, 4, 172, 512, 8, tied=True)
 KNOWN = {
     "llama-7b": LLAMA_7B,
@@ -99,9 +99,10 @@ KNOWN = {
     "smollm2-135m": SMOLLM2_135M,
     "stories260k": STORIES_260K,
     "gpt2": GPT2_SMALL,
+    "toxicitymodel": ROBERTA_BASE,
 }
 """Published shapes by a part of the hub id, in lower case: LLaMA (arXiv 2302.13971, table 2), Mistral 7B (arXiv
-2310.06825, table 1), GPT-2 and the small ones from their `config.json`."""
+2310.06825, table 1), GPT-2, the small ones and the classifier from their `config.json`."""
 FALLBACK = _gated(768, 12, 12, 12, 2048, 32_000)
 """A model of a hundred million parameters, for want of anything known."""
 
@@ -113,22 +114,28 @@ class Architectures:
         self._directory = directory
         self._found: dict[Any, Architecture] = {}
 
-    def find(self, recipe: Any) -> Architecture:
-        """The shape of the recipe's model, or `FALLBACK` when nothing is known of it."""
-        key = (getattr(recipe, "model", None), getattr(recipe, "tokenizer", None))
+    def find(self, recipe: Any, tokens: Any = None) -> Architecture:
+        """The shape of the recipe's model, or `FALLBACK` when nothing is known of it.
+
+        `tokens` is the recipe of the parent that made the tokens, where there is one.
+        """
+        key = (own_model(recipe), vocabulary_of(tokens or recipe))
         found = self._found.get(key)
         if found is None:
-            found = self._found[key] = architecture_of(recipe, self._directory) or FALLBACK
+            found = architecture_of(recipe, self._directory, tokens) or FALLBACK
+            self._found[key] = found
         return found
 
 
-def architecture_of(recipe: Any, directory: Directory | None = None) -> Architecture | None:
+def architecture_of(
+    recipe: Any, directory: Directory | None = None, tokens: Any = None
+) -> Architecture | None:
     """The shape of the model that a recipe names: its own, that of its `config.json`, or a known one; else None."""
-    model = getattr(recipe, "model", None)
-    if not isinstance(model, ModelRecipe):
+    model = own_model(recipe)
+    if model is None:
         return None
     if model.shape is not None:
-        return _of_shape(model.shape, vocabulary_of(getattr(recipe, "tokenizer", None)))
+        return _of_shape(model.shape, vocabulary_of(tokens or recipe))
     if model.hub is None:
         return None
     found = directory(model) if directory is not None else None
@@ -137,11 +144,27 @@ def architecture_of(recipe: Any, directory: Directory | None = None) -> Architec
     return config or next((known for part, known in KNOWN.items() if part in hub), None)
 
 
-def vocabulary_of(tokenizer: DataSource | None) -> int:
-    """The number of words of a tokenizer, from its hub id."""
-    if tokenizer is None or tokenizer.world is not None or tokenizer.hub is None:
+def own_model(recipe: Any) -> ModelRecipe | None:
+    """The model that a recipe names, for itself or for its judge, or None."""
+    judge = getattr(recipe, "judge", None)
+    holders = (recipe, getattr(judge, "classifier", None), getattr(judge, "causal", None))
+    models = (getattr(holder, "model", None) for holder in holders)
+    return next((model for model in models if isinstance(model, ModelRecipe)), None)
+
+
+def brings_model(recipe: Any) -> bool:
+    """Whether a recipe computes with a model of its own, whatever its parents left: a fresh one, or a judge."""
+    model = own_model(recipe)
+    return hasattr(recipe, "judge") or (model is not None and model.shape is not None)
+
+
+def vocabulary_of(recipe: Any) -> int:
+    """The number of words of the tokenizer that a recipe names, from its hub id."""
+    sources = (getattr(recipe, "tokenizer_model", None), getattr(recipe, "tokenizer", None))
+    names = (getattr(source, "hub", None) for source in sources)
+    hub = next((name.lower() for name in names if name), None)
+    if hub is None:
         return WORLD_VOCABULARY
-    hub = tokenizer.hub.lower()
     return next((words for part, words in VOCABULARIES.items() if part in hub), DEFAULT_VOCABULARY)
 
 

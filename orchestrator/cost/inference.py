@@ -32,19 +32,31 @@ ITEMS = {"mmlu": 14_042, "bbh": 6_511, "preference_accuracy": 2_000, "alpaca_eva
 DEFAULT_ITEMS = 500
 WORLD_ANSWER = 8.0
 """New tokens after which every row of a batch of the embedded world has ended."""
-SCORED = ("mmlu", "perplexity")
+REQUEST_SECONDS = 2.0
+"""How long a service takes to judge a pair."""
+ANSWER = 300.0
+"""The tokens of a typical whole answer, where it may be as long."""
+INSTRUCTION = 150.0
+"""The tokens of what a judge is told beside prompt and answers."""
+MMLU_SUBJECTS = 57
+"""The questions of a subject share their shots, which are read once."""
 LETTERS = 4.0
 """Positions of a row whose logits a choice needs."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """`items` rows of `tokens` tokens, of which `scored` positions are scored, then `new_tokens` generated."""
+    """`items` rows of `tokens` tokens, of which `scored` positions are scored, then `new_tokens` generated.
+
+    The rows go on from `prefix` tokens that are read once for each of `groups` groups of rows.
+    """
 
     items: float
     tokens: float
     scored: float = 1.0
     new_tokens: float = 0.0
+    prefix: float = 0.0
+    groups: int = 0
 
 
 def asked_seconds(asked: Asked, model: Model, accelerator: Accelerator, batch: int) -> float:
@@ -53,11 +65,12 @@ def asked_seconds(asked: Asked, model: Model, accelerator: Accelerator, batch: i
     if rows <= 0:
         return 0.0
     batches = ceil(asked.items / rows)
-    seconds = accelerator.seconds(forward(model, rows, asked.tokens, asked.scored))
+    once = accelerator.seconds(forward(model, 1.0, asked.prefix, 0.0)) if asked.prefix else 0.0
+    seconds = accelerator.seconds(forward(model, rows, asked.tokens, asked.scored, asked.prefix))
     if asked.new_tokens > 1:
         past = asked.tokens + asked.new_tokens / 2
         seconds += (asked.new_tokens - 1) * accelerator.seconds(forward(model, rows, 1.0, past=past))
-    return batches * seconds
+    return asked.groups * once + batches * seconds
 
 
 def reference_seconds(recipe: Any, model: Model, accelerator: Accelerator) -> float:
@@ -89,6 +102,29 @@ def generation_seconds(recipe: Any, model: Model, accelerator: Accelerator) -> f
     return total
 
 
+def judging_seconds(
+    recipe: Any, answers: Any, model: Model, accelerator: Accelerator, concurrency: int
+) -> float:
+    """Verdicts on the answers of the `generate` recipe `answers`: of a local model, of a service, or of a rule.
+
+    A service's answers come `concurrency` at a time.
+    """
+    prompts = next((one for one in getattr(answers, "prompts", ()) if one.name == recipe.task), None)
+    form = str(getattr(prompts, "format", "prompts"))
+    items = float(getattr(prompts, "limit", None) or ITEMS.get(form, DEFAULT_ITEMS))
+    pairs = recipe.shape == "pairwise"
+    requests = items * (2 if pairs and recipe.orders == "both" else 1)
+    judge = recipe.judge
+    if judge.endpoint is not None:
+        return requests * REQUEST_SECONDS / concurrency
+    answer = min(float(getattr(prompts, "new_tokens", ANSWER)), ANSWER)
+    tokens = min(float(recipe.max_length), PROMPTS[form] + answer)
+    if judge.causal is not None:
+        tokens = min(float(recipe.max_length), tokens + answer * pairs + INSTRUCTION)
+    asked = Asked(requests if judge.causal or judge.classifier else 0.0, tokens)
+    return asked_seconds(asked, model, accelerator, recipe.batch_size)
+
+
 def _asked(benchmark: Benchmark, recipe: Any) -> list[Asked]:
     """What a benchmark asks for; one of the user's is taken to generate."""
     items = float(benchmark.limit or ITEMS.get(benchmark.task, DEFAULT_ITEMS))
@@ -96,8 +132,12 @@ def _asked(benchmark: Benchmark, recipe: Any) -> list[Asked]:
         return [_pairs(data, items, recipe) for data in benchmark.preferences]
     world = benchmark.source.world is not None
     tokens = _prompt_tokens(benchmark, recipe.template, recipe.max_length, world)
-    if benchmark.task in SCORED:
-        return [Asked(items, tokens, LETTERS if benchmark.task == "mmlu" else tokens)]
+    if benchmark.task == "mmlu":
+        shots = 0.0 if world else benchmark.shots * MMLU_SHOT
+        prefix = min(shots, max(0.0, recipe.max_length - tokens))
+        return [Asked(items, tokens, LETTERS, prefix=prefix, groups=MMLU_SUBJECTS)]
+    if benchmark.task == "perplexity":
+        return [Asked(items, tokens, tokens)]
     new = min(float(benchmark.new_tokens), WORLD_ANSWER) if world else float(benchmark.new_tokens)
     return [Asked(items, tokens, new_tokens=new)]
 
@@ -111,7 +151,7 @@ def _prompt_tokens(benchmark: Benchmark, template: Template, longest: int, world
     if world:
         return WORLD_TEXT if benchmark.task == "perplexity" else WORLD_QUESTION * (1 + benchmark.shots)
     if benchmark.task == "mmlu":
-        return min(float(longest), MMLU.mean + MMLU_DESCRIPTION + benchmark.shots * MMLU_SHOT)
+        return min(float(longest), MMLU.mean + MMLU_DESCRIPTION)
     if benchmark.task == "bbh":
         return min(float(longest), BBH.mean + benchmark.shots * BBH_SHOT)
     return unknown_row(longest) + template_tokens(template, 1.0)

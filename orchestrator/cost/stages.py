@@ -1,17 +1,25 @@
 """The expected seconds of one stage."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from orchestrator.cost.accelerators import CPU, Accelerator, accelerator_for
-from orchestrator.cost.architecture import Architecture
-from orchestrator.cost.inference import evaluation_seconds, generation_seconds, reference_seconds
+from orchestrator.cost.architecture import Architecture, own_model
+from orchestrator.cost.inference import (
+    evaluation_seconds,
+    generation_seconds,
+    judging_seconds,
+    reference_seconds,
+)
 from orchestrator.cost.passes import Model
 from orchestrator.cost.training import training_seconds
 from workers.kinds import Kind
 from workers.recipe import Execution, Recipe, Resources
 from workers.specs.model import LoraRecipe, ModelRecipe
 from workers.specs.training import Training
+
+Parents = Sequence[tuple[str, Recipe]]
+"""Roles and recipes of a stage's parents."""
 
 START_SECONDS = 0.1
 """What every stage costs a warm worker: claim, data, commit."""
@@ -32,7 +40,7 @@ def like_stages(kind: str, name: str) -> str:
 
 
 def carried_adapter(recipe: Any) -> LoraRecipe | None:
-    """The adapter that a stage leaves for its children to carry, or None."""
+    """The adapter that a stage trains and leaves for its children to carry, or None."""
     adapter = getattr(recipe, "adapter", None)
     return adapter if isinstance(adapter, LoraRecipe) else None
 
@@ -45,23 +53,22 @@ def expected_seconds(
     architecture: Architecture,
     resources: Resources,
     execution: Execution | None = None,
-    roles: tuple[str, ...] = (),
-    adapter: LoraRecipe | None = None,
+    parents: Parents = (),
     measured: Mapping[str, float] | None = None,
     accelerator: Accelerator | None = None,
 ) -> float:
-    """The expected wall seconds of one stage on a model of `architecture`, with parents in `roles`.
+    """The expected wall seconds of one stage on a model of `architecture`; `parents` are roles and recipes.
 
-    `adapter` is the one that the parent in role `trained` left. `accelerator` replaces the one that `resources`
+    `accelerator` replaces the one that `resources`
     imply: the smallest GPU type with their memory.
     """
     known = (measured or {}).get(like_stages(kind.name, name))
     if known is not None:
         return known
     computing = accelerator or accelerator_for(resources, recipe.threads)
-    model = _model(recipe, architecture, adapter)
-    seconds = _seconds(kind.name, recipe, model, computing, execution or Execution(), resources, roles)
-    return round(seconds, 3)
+    model = _model(recipe, architecture, parents)
+    run = execution or Execution()
+    return round(_seconds(kind.name, recipe, model, computing, run, resources.gpus, parents), 3)
 
 
 def _seconds(
@@ -70,12 +77,16 @@ def _seconds(
     model: Model,
     accelerator: Accelerator,
     execution: Execution,
-    resources: Resources,
-    roles: tuple[str, ...],
+    gpus: float,
+    parents: Parents,
 ) -> float:
+    roles = tuple([role for role, _ in parents])
     if kind == "merge":
         return MERGE_SECONDS + _merging(model, max(1, roles.count("merged")))
     start = START_SECONDS + model.disk_bytes / DISK_BANDWIDTH
+    if kind == "judge":
+        answers = next((one for role, one in parents if role == "generations"), None)
+        return start + judging_seconds(recipe, answers, model, accelerator, execution.service.concurrency)
     if kind == "reference":
         return start + reference_seconds(recipe, model, accelerator)
     if kind == "evaluate":
@@ -83,14 +94,15 @@ def _seconds(
     if kind == "generate":
         return start + generation_seconds(recipe, model, accelerator)
     if isinstance(getattr(recipe, "training", None), Training):
-        trained = training_seconds(recipe, model, accelerator, execution, resources.gpus, roles)
+        trained = training_seconds(recipe, model, accelerator, execution, gpus, roles)
         return start + TRAINER_SECONDS + trained
     return DEFAULT_SECONDS
 
 
-def _model(recipe: Any, architecture: Architecture, adapter: LoraRecipe | None) -> Model:
-    settings = getattr(recipe, "model", None)
-    source = settings if isinstance(settings, ModelRecipe) else ModelRecipe()
+def _model(recipe: Any, architecture: Architecture, parents: Parents) -> Model:
+    """The model of a stage; one that reads a training's carries its adapter."""
+    source = own_model(recipe) or ModelRecipe()
+    adapter = next((carried_adapter(one) for role, one in parents if role == "trained"), None)
     quantization = getattr(recipe, "quantization", None)
     autocast = getattr(getattr(recipe, "training", None), "autocast", "none")
     stored = quantization if hasattr(quantization, "format") else None

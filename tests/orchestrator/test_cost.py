@@ -10,7 +10,6 @@ from tests.orchestrator.cost import published
 from tests.orchestrator.cost.published import A100_40, A100_80
 from workers.kinds import find_kind
 from workers.recipe import Execution, Recipe, Resources
-from workers.specs.model import LoraRecipe
 
 CPU = Resources()
 GPU = Resources(gpus=1, gpu_memory_gb=40)
@@ -22,6 +21,8 @@ def seconds(kind: str, recipe: dict[str, Any], resources: Resources = GPU, **oth
     found = find_kind(kind)
     settings = found.recipe.model_validate(recipe)
     architecture = others.pop("architecture", LLAMA_7B)
+    given = others.pop("given", {})
+    others["parents"] = [(role, given.get(role, Recipe())) for role in others.pop("roles", ())]
     return expected_seconds(found, kind, settings, architecture=architecture, resources=resources, **others)
 
 
@@ -147,7 +148,8 @@ def test_evaluation_grows_with_items_shots_and_new_tokens() -> None:
     load = seconds("evaluate", {})
     many, few = (seconds("evaluate", evaluation(limit=limit)) - load for limit in (1600, 160))
     assert many == pytest.approx(10 * few, rel=0.01)
-    assert seconds("evaluate", evaluation(limit=160, shots=5)) > load + 3 * few
+    shots = seconds("evaluate", evaluation(limit=1600, shots=5)) - load
+    assert many < shots < 2 * many, "shots are shared by the questions of a subject"
     bbh = {"task": "bbh", "limit": 160}
     assert seconds("evaluate", evaluation(**bbh, new_tokens=64)) > seconds("evaluate", evaluation(**bbh))
     pairs = evaluation(task="preference_accuracy", limit=100, preferences=[{}, {}])
@@ -157,7 +159,10 @@ def test_evaluation_grows_with_items_shots_and_new_tokens() -> None:
 
 def test_an_adapter_makes_generation_slower() -> None:
     recipe = evaluation(task="bbh", limit=160, new_tokens=64)
-    assert seconds("evaluate", recipe, adapter=LoraRecipe()) > 1.2 * seconds("evaluate", recipe)
+    trained = find_kind("sft").recipe.model_validate({"adapter": {}})
+    assert seconds("evaluate", recipe, roles=("trained",), given={"trained": trained}) > 1.2 * seconds(
+        "evaluate", recipe
+    )
 
 
 def test_a_merge_grows_with_its_parents() -> None:

@@ -63,7 +63,7 @@ def stage_seconds(stage: PlannedStage, utilisation: float) -> float:
         architecture=architecture,
         resources=stage.resources,
         execution=stage.execution,
-        roles=tuple(role for role, _ in stage.parents),
+        parents=[(role, plan().stages[index].recipe) for role, index in stage.parents],
         accelerator=with_utilisation(A100_40, utilisation),
     )
 
