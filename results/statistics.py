@@ -86,8 +86,10 @@ def combined_interval(
     parts = [(float(np.mean(np.square(known))), items - 1 if items else inf)]
     parts += [(seeds**2, n - 1)] if n > 1 and seeds > 0 else []
     total = sum(variance for variance, _ in parts)
-    if total == 0 or min(df for _, df in parts) <= 0:
+    if min(df for _, df in parts) <= 0:
         return mean_interval(values, confidence)
+    if total == 0:
+        return Interval(mean, mean, mean, n, 0.0, parts[0][1])
     quantile = sum(variance * _quantile(df, confidence) for variance, df in parts) / total
     reach = quantile * sqrt(total)
     return Interval(mean, mean - reach, mean + reach, n, sqrt(total), min(df for _, df in parts))

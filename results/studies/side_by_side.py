@@ -106,15 +106,16 @@ def print_side_by_side(found: SharedAnswers, names: Sequence[str], limit: int, s
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(soft_wrap=False)
+    console = Console()
+    for letter, name in zip("AB", names, strict=True):
+        console.print(shown_text(f"{letter}: {name}", False))
     shown = _spread(found.items, limit)
     for item in shown:
         mask = item.offensive and not show_text
-        grid = Table(show_header=True, expand=True, title_justify="left")
-        grid.title = shown_text(f"{item.task} {item.item}", False)
-        grid.add_column(shown_text("prompt", False), ratio=2)
-        for name in names:
-            grid.add_column(shown_text(name, False), ratio=3)
+        grid = Table(expand=True, title=shown_text(f"{item.task} {item.item}", False), title_justify="left")
+        grid.add_column("prompt", ratio=2, overflow="fold")
+        grid.add_column("A", ratio=3, overflow="fold")
+        grid.add_column("B", ratio=3, overflow="fold")
         grid.add_row(shown_text(item.prompt, mask), *(shown_text(one.text, mask) for one in item.answers))
         grid.add_row(_reference(item, mask), *(shown_text(_judgement(one), False) for one in item.answers))
         console.print(grid)

@@ -55,6 +55,12 @@ def test_runs_without_errors_have_the_spread_over_seeds() -> None:
     assert combined_interval(VALUES, [None] * 5) == mean_interval(VALUES)
     assert combined_interval(VALUES, [nan, nan, None, None, nan]) == mean_interval(VALUES)
     assert not combined_interval([0.5], [None]).known
+    assert not combined_interval([0.5], [0.1], items=1).known
+
+
+def test_no_error_at_all_is_an_interval_of_no_width() -> None:
+    assert combined_interval([1.0], [0.0], 64) == Interval(1.0, 1.0, 1.0, 1, 0.0, 63)
+    assert combined_interval([1.0, 1.0], [0.0, 0.0]).half_width == 0
 
 
 def test_equal_runs_of_known_items_have_a_normal_interval() -> None:

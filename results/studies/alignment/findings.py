@@ -10,7 +10,7 @@ from results.statistics import Interval, holm
 from results.studies.alignment.claims import Conclusion, Setting, conclude, replicates, text
 from results.studies.alignment.pairs import Pairs, paired
 from results.studies.alignment.scores import Scores
-from results.studies.alignment.statements import Statement, Test
+from results.studies.alignment.statements import Comparison, Statement
 from results.studies.alignment.tables import interval_fields
 from results.studies.rendering import Table
 from results.studies.verdicts import Verdict, overall
@@ -47,7 +47,7 @@ class Finding:
     verdict: Verdict
 
 
-def tested(scores: Scores, statements: Mapping[str, Statement]) -> dict[str, Finding]:
+def assessed(scores: Scores, statements: Mapping[str, Statement]) -> dict[str, Finding]:
     """Every statement tested on `scores`; p-values are corrected by Holm within a statement."""
     found: dict[str, Finding] = {}
     for name, one in statements.items():
@@ -66,7 +66,7 @@ def _corrected(results: list[Result]) -> list[Result]:
     return [replace(each, p_holm=p) for each, p in zip(results, corrected, strict=True)]
 
 
-def _results(scores: Scores, finding: str, test: Test) -> Iterable[Result]:
+def _results(scores: Scores, finding: str, test: Comparison) -> Iterable[Result]:
     for part, levels in test.slices.items():
         for benchmark in test.benchmarks:
             measured = scores.measured[benchmark]
@@ -94,7 +94,7 @@ def _replicates(pairs: Pairs, setting: Setting) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
-def _note(scores: Scores, test: Test, pairs: Pairs, benchmark: str) -> str:
+def _note(scores: Scores, test: Comparison, pairs: Pairs, benchmark: str) -> str:
     """What a test lacks."""
     one = scores.measured[benchmark]
     if not scores.has(benchmark):
@@ -109,7 +109,7 @@ def _note(scores: Scores, test: Test, pairs: Pairs, benchmark: str) -> str:
 def _lacking(pairs: Pairs) -> Iterator[str]:
     if pairs.missing:
         many = f" and {len(pairs.missing) - 1} other cells" if len(pairs.missing) > 1 else ""
-        yield f"without {pairs.missing[0]}{many}, which lack a score"
+        yield f"without {pairs.missing[0]}{many}, where a score is missing"
     if pairs.dropped_seeds:
         yield f"without the seeds {', '.join(map(str, pairs.dropped_seeds))}, which are not complete"
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from results.studies.alignment.cells import Cell, original, other_merges, parents
 from results.studies.alignment.scores import Score, Scores, Seed
-from results.studies.alignment.statements import Levels, Test
+from results.studies.alignment.statements import Comparison, Levels
 
 BySeed = dict[Seed, float]
 
@@ -29,8 +29,8 @@ class Pairs:
 
     @property
     def differences(self) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]":
-        """`left - right`."""
-        return self.left - self.right
+        """`left - right`, without the rounding errors that would make a clear difference of a tie."""
+        return np.round(self.left - self.right, 10)
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Side:
     right: BySeed
 
 
-def paired(scores: Scores, test: Test, levels: Levels, benchmark: str) -> Pairs:
+def paired(scores: Scores, test: Comparison, levels: Levels, benchmark: str) -> Pairs:
     """The pairs of a test in the cells of a slice."""
     sides = (
         _between(scores, test, levels, benchmark) if test.between else _sides(scores, test, levels, benchmark)
@@ -50,7 +50,7 @@ def paired(scores: Scores, test: Test, levels: Levels, benchmark: str) -> Pairs:
     return _complete(list(sides))
 
 
-def _sides(scores: Scores, test: Test, levels: Levels, benchmark: str) -> Iterator[Side]:
+def _sides(scores: Scores, test: Comparison, levels: Levels, benchmark: str) -> Iterator[Side]:
     """The scores that are compared, for each planned cell of which the other side is planned as well."""
     values = Values(scores, benchmark)
     for cell in scores.cells:
@@ -65,7 +65,7 @@ def _sides(scores: Scores, test: Test, levels: Levels, benchmark: str) -> Iterat
             yield from BASELINES[test.against or ""](values, cell)
 
 
-def _between(scores: Scores, test: Test, levels: Levels, benchmark: str) -> Iterator[Side]:
+def _between(scores: Scores, test: Comparison, levels: Levels, benchmark: str) -> Iterator[Side]:
     """The comparison at one level of a factor (left) and at another (right), all else equal."""
     ((factor, (first, second)),) = test.between.items()
     sides = {side.cell: side for side in _sides(scores, test, levels, benchmark)}

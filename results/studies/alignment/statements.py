@@ -21,7 +21,7 @@ Claim = Literal[
 ]
 
 
-class Test(Settings):
+class Comparison(Settings):
     """One comparison and what is claimed of it, for each of `slices` and `benchmarks`."""
 
     cells: Levels
@@ -35,7 +35,7 @@ class Test(Settings):
     benchmarks: tuple[str, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _makes_sense(self) -> "Test":
+    def _makes_sense(self) -> "Comparison":
         if bool(self.contrast) == (self.against is not None):
             raise ValueError("give either `contrast` or `against`")
         if (self.claim == "best") != (self.against == "other_merges"):
@@ -55,7 +55,7 @@ class Statement(Settings):
     """A finding of the paper: tests of its own, or the verdicts of the findings that it follows from."""
 
     statement: str
-    tests: tuple[Test, ...] = ()
+    tests: tuple[Comparison, ...] = ()
     follows_from: tuple[str, ...] = ()
 
     @model_validator(mode="after")
