@@ -101,13 +101,12 @@ class Hub:
         if local.exists():
             # The files are what they are; a revision of the hub says nothing of them.
             return source.model_copy(update={"revision": None, "digest": content_digest(local, files)})
-        revision = _cached_revision(
-            source.hub, "dataset" if isinstance(source, DataSource) else "model", source.revision
-        )
-        if revision is None:
+        repository: Repository = "dataset" if isinstance(source, DataSource) else "model"
+        snapshot = cached_snapshot(source.hub, repository, source.revision)
+        if snapshot is None:
             self.unresolved.add(source.hub)
             return source
-        return source.model_copy(update={"revision": revision, "digest": f"revision:{revision}"})
+        return source.model_copy(update={"revision": snapshot.name, "digest": f"revision:{snapshot.name}"})
 
 
 def content_digest(path: Path, files: tuple[str, ...] = ()) -> str:
@@ -156,20 +155,15 @@ def _file_digest(path: Path) -> str:
 
 def cached_snapshot(hub: str, repository: Repository, revision: str | None = None) -> Path | None:
     """The directory of a hub id in the hub's cache on this machine, named by its commit, or None: not there."""
-    commit = _cached_revision(hub, repository, revision)
-    found = None if commit is None else _cache(hub, repository) / "snapshots" / commit
-    return found if found is not None and found.is_dir() else None
-
-
-def _cached_revision(hub: str, repository: Repository, revision: str | None) -> str | None:
-    """The commit of a hub id in the hub's cache on this machine, or None: it is not there."""
     directory = _cache(hub, repository)
-    if revision and (directory / "snapshots" / revision).is_dir():
-        return revision
-    try:
-        return (directory / "refs" / (revision or "main")).read_text().strip()
-    except OSError:
-        return None
+    commit = revision
+    if commit is None or not (directory / "snapshots" / commit).is_dir():
+        try:
+            commit = (directory / "refs" / (revision or "main")).read_text().strip()
+        except OSError:
+            return None
+    found = directory / "snapshots" / commit
+    return found if found.is_dir() else None  # a download that failed leaves a name without files
 
 
 def _cache(hub: str, repository: Repository) -> Path:

@@ -43,14 +43,15 @@ def check(
     from orchestrator.data.check import fetch_missing
 
     planned, _ = make_plan(grid, scale, preset, cells, where, set_, hub_map)
+    failed = {}
     if fetch:
-        fetch_missing(check_plan(planned, count=False), lambda line: typer.echo(line, err=True))
+        failed = fetch_missing(check_plan(planned, count=False), lambda line: typer.echo(line, err=True))
         planned, _ = make_plan(grid, scale, preset, cells, where, set_, hub_map)
-    checked = check_plan(planned, count)
+    checked = check_plan(planned, count, failed)
     if as_json:
         typer.echo(json.dumps({"needs": [one.record() for one in checked]}, indent=2))
     else:
-        _print_checked(checked)
+        _print_checked(checked, fetch)
     raise typer.Exit(1 if any(one.problems for one in checked) else 0)
 
 
@@ -79,6 +80,7 @@ def show(
         typer.echo(line)
     if not show_text:
         typer.echo("\ntexts of the data are masked (⟨n characters⟩, ·); --show-text prints them")
+    typer.echo("tokens are id:piece, with * where the loss counts them")
 
 
 @app.command("overlap", help="Count what the training prompts share with each evaluation set.")
@@ -106,7 +108,7 @@ def overlap(
     raise typer.Exit(1 if report.problems else 0)
 
 
-def _print_checked(checked: "list[Checked]") -> None:
+def _print_checked(checked: "list[Checked]", fetched: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -132,7 +134,7 @@ def _print_checked(checked: "list[Checked]") -> None:
     typer.echo(
         f"{len(checked)} needed, {wrong} with a problem" if wrong else f"{len(checked)} needed, all there"
     )
-    if any(one.place.fetchable for one in checked):
+    if any(one.place.fetchable for one in checked) and not fetched:
         typer.echo("`yates data check GRID --fetch`, on a node with a network, brings what is missing")
 
 

@@ -1,11 +1,11 @@
 """What a plan needs, where it was found, and whether its preference data are those that the study counts on."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.data.fetch import FetchError, fetch
-from orchestrator.data.needs import Need, needs_of
+from orchestrator.data.needs import Identity, Need, needs_of
 from orchestrator.data.places import Place, find
 from orchestrator.data.surroundings import surroundings
 from workers.context import BadInput, StageContext
@@ -55,12 +55,15 @@ class Checked:
         }
 
 
-def check(plan: "Plan", count: bool = True) -> list[Checked]:
-    """Every need of a plan, examined; `count` reads the preference data too. Problems are collected, not raised."""
+def check(plan: "Plan", count: bool = True, failed: Mapping[Identity, str] | None = None) -> list[Checked]:
+    """Every need of a plan, examined. Problems are collected, not raised.
+
+    `count` reads the preference data too; `failed` says why downloads failed.
+    """
     checked = [Checked(need, find(need, plan.hub_map)) for need in needs_of(plan)]
     for one in checked:
         if one.place.problem:
-            one.problems.append(one.place.problem)
+            one.problems.append((failed or {}).get(one.need.identity, one.place.problem))
     if count and plan.stages:
         with surroundings(plan, 0) as context:
             for one in checked:
@@ -69,17 +72,16 @@ def check(plan: "Plan", count: bool = True) -> list[Checked]:
     return checked
 
 
-def fetch_missing(checked: list[Checked], say: Callable[[str], None]) -> list[FetchError]:
-    """Download what is missing or incomplete, one after another; what could not be brought is returned."""
-    failed = []
+def fetch_missing(checked: list[Checked], say: Callable[[str], None]) -> dict[Identity, str]:
+    """Download what is missing or incomplete, one after another; why something could not be brought."""
+    failed = {}
     for one in checked:
         if one.place.fetchable:
             say(f"fetching {one.need.identity.repository} {one.need.identity}")
             try:
                 fetch(one.need)
             except FetchError as error:
-                say(str(error))
-                failed.append(error)
+                failed[one.need.identity] = str(error)
     return failed
 
 

@@ -39,14 +39,15 @@ def fetch(need: Need) -> Path:
         reason = _reason(need, error)
         if reason is None:
             raise
-        raise FetchError(f"{identity.repository} {identity}: {reason}") from None
+        raise FetchError(reason) from None
 
 
-def _reason(need: Need, error: Exception) -> str | None:
+def _reason(need: Need, error: BaseException) -> str | None:
     """What to tell the person; None for an error that is none of the hub's or the machine's."""
-    import httpx
     from huggingface_hub import errors
 
+    if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__ is not None:
+        return _reason(need, error.__cause__)  # the hub's client first looked whether the cache will do
     page = (
         f"https://huggingface.co/{'datasets/' * (need.identity.repository == 'dataset')}{need.identity.hub}"
     )
@@ -71,11 +72,14 @@ def _reason(need: Need, error: Exception) -> str | None:
             return "HF_HUB_OFFLINE forbids downloads here; unset it, or fetch on a node with a network"
         case errors.HfHubHTTPError() if error.response is not None:
             return f"the hub answered {error.response.status_code}; try again later"
-        case errors.LocalEntryNotFoundError() | httpx.TransportError():
-            return (
-                "the hub cannot be reached from this node; fetch where there is a network, or map the id to a "
-                "local path with --hub-map"
-            )
-        case OSError():
-            return f"cannot be stored: {error.strerror or error}"
-    return None
+    return _trouble(error)
+
+
+def _trouble(error: BaseException) -> str | None:
+    """The network's or the disk's refusal. The hub's client speaks through httpx, of either major version."""
+    if type(error).__module__.startswith(("httpx", "httpcore", "requests")):
+        return (
+            "the hub cannot be reached from this node; fetch where there is a network, or map the id to a local "
+            "path with --hub-map"
+        )
+    return f"cannot be stored: {error.strerror or error}" if isinstance(error, OSError) else None

@@ -127,11 +127,28 @@ def test_the_hub_s_own_cache_gives_the_revision(empty_cache: Path) -> None:
     (directory / "refs").mkdir(parents=True)
     (directory / "refs" / "main").write_text("c0ffee\n")
     (directory / "snapshots" / "facade").mkdir(parents=True)
+    (directory / "snapshots" / "c0ffee").mkdir()
     hub = Hub()
     moved = hub.resolve(EvaluateRecipe(model=ModelRecipe(hub="owner/model"))).model
     pinned = hub.resolve(EvaluateRecipe(model=ModelRecipe(hub="owner/model", revision="facade"))).model
     assert (moved.revision, moved.digest) == ("c0ffee", "revision:c0ffee")
     assert (pinned.revision, pinned.digest) == ("facade", "revision:facade")
+
+
+def test_a_name_in_the_cache_without_its_files_is_nowhere(empty_cache: Path) -> None:
+    directory = empty_cache / "models--owner--model"
+    (directory / "refs").mkdir(parents=True)
+    (directory / "refs" / "main").write_text("c0ffee")
+    hub = Hub()
+    assert hub.resolve(EvaluateRecipe(model=ModelRecipe(hub="owner/model"))).model.digest is None
+    assert hub.unresolved == {"owner/model"}
+
+
+def test_a_revision_says_nothing_of_mapped_files(tmp_path: Path) -> None:
+    directory = model_at(tmp_path / "model")
+    hub = Hub({"owner/model": str(directory)})
+    pinned = hub.resolve(EvaluateRecipe(model=ModelRecipe(hub="owner/model", revision="facade")))
+    assert pinned == hub.resolve(EvaluateRecipe(model=ModelRecipe(hub="owner/model")))
 
 
 def planned(directory: Path, hub_map: Path | None = None) -> Plan:
