@@ -37,7 +37,16 @@ def plan_summary(plan: "Plan") -> dict[str, Any]:
         "kinds": dict(sorted(kinds.items())),
         "shapes": dict(sorted(shapes.items())),
         "unresolved": list(plan.unresolved),
+        "judging": _judging(plan),
     }
+
+
+def _judging(plan: "Plan") -> dict[str, Any] | None:
+    """What judges at services would be asked, JSON-ready, or None when there are none."""
+    from orchestrator.judging import judging_cost
+
+    cost = judging_cost(plan)
+    return None if cost is None else {**cost.as_json(), "text": cost.text}
 
 
 def print_plan(summary: dict[str, Any]) -> None:
@@ -58,6 +67,8 @@ def print_plan(summary: dict[str, Any]) -> None:
         )
     console.print(kinds)
     console.print(shapes)
+    if summary["judging"]:
+        console.print(summary["judging"]["text"], highlight=False, markup=False, soft_wrap=True)
     if summary["unresolved"]:
         console.print(
             f"not on this machine, so their content is in no id yet: {', '.join(summary['unresolved'])}; "

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from orchestrator.cli import clusters, data, grids, maintenance, results_commands, runs, studies
+from orchestrator.cli import clusters, data, grids, judge, maintenance, results_commands, runs, studies
 from orchestrator.errors import GridError
 from results.files import WorkspaceError
 
@@ -21,7 +21,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-for module in (grids, runs, clusters, data, maintenance, results_commands, studies):
+for module in (grids, runs, clusters, data, judge, maintenance, results_commands, studies):
     module.register(app)
 
 

@@ -8,6 +8,7 @@ import typer
 
 from orchestrator.cli import options
 from orchestrator.cli.grids import make_plan
+from orchestrator.cli.paying import MaxJudgeCost, ask_before_paying
 from results.files import WorkspaceError
 from results.layout import Workspace
 
@@ -50,12 +51,14 @@ def run(
     set_: options.Set = None,
     hub_map: options.HubMap = None,
     canary: Canary = False,
+    max_judge_cost: MaxJudgeCost = None,
 ) -> None:
     """Plan, submit to this machine, wait, summarise."""
     from cluster.backend import find_backend
     from orchestrator.submit import submit_plan
 
     planned, mapping = make_plan(grid, scale, preset, cells, where, set_, hub_map)
+    ask_before_paying(planned, Workspace(workspace), max_judge_cost, here=True)
     place, backend = options.make_workspace(workspace), find_backend("local")
     if canary:
         submit_plan(place, planned, backend, mapping, canary=True)
@@ -78,6 +81,7 @@ def submit(
     hub_map: options.HubMap = None,
     canary: Canary = False,
     max_gpu_hours: MaxGpuHours = None,
+    max_judge_cost: MaxJudgeCost = None,
 ) -> None:
     """Hand the grid to a backend."""
     from orchestrator.backends import choose_backend
@@ -93,6 +97,7 @@ def submit(
     planned, mapping = make_plan(grid, scale, preset, cells, where, set_, hub_map)
     limit = max_gpu_hours or backend.settings().get("max_gpu_hours")
     _ask_above(limit, planned.gpu_hours)
+    ask_before_paying(planned, Workspace(workspace), max_judge_cost, here=on == "local")
     place = options.make_workspace(workspace)
     _say_submitted(backend, place, submit_plan(place, planned, backend, mapping, canary))
     typer.echo(
