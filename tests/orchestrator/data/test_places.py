@@ -1,0 +1,79 @@
+"""Where a need lies, and whether what lies there is whole."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from orchestrator.data.needs import Identity, Need
+from orchestrator.data.places import find, matching, model_problem
+
+WHOLE = {"config.json": "{}", "model.safetensors": "w", "tokenizer.json": "{}"}
+INDEX = json.dumps({"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}})
+
+
+def directory(path: Path, files: dict[str, str]) -> Path:
+    for name, content in files.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_text(content)
+    return path
+
+
+def model(hub: str, revision: str | None = None) -> Need:
+    return Need(Identity("model", hub, revision), files={"*.safetensors", "*.json"})
+
+
+@pytest.mark.parametrize(
+    ("files", "problem"),
+    [
+        (WHOLE, ""),
+        ({"model.safetensors": "w"}, "holds no config.json"),
+        (
+            {**WHOLE, "model.safetensors.index.json": INDEX, "model-1.safetensors": "w"},
+            "lacks 1 of 2 weight files",
+        ),
+        ({"config.json": "{}", "pytorch_model.bin": "w", "tokenizer.json": "{}"}, "holds no safetensors"),
+        ({"config.json": "{}", "model.safetensors": "w"}, "holds no tokenizer"),
+        ({**WHOLE, "model.safetensors.index.json": "not json"}, ""),
+    ],
+)
+def test_what_a_model_lacks(tmp_path: Path, files, problem: str) -> None:
+    assert model_problem(directory(tmp_path, files)).startswith(problem)
+    assert bool(model_problem(tmp_path)) == bool(problem)
+
+
+def test_the_map_goes_before_local_paths_and_the_cache(tmp_path: Path, empty_cache: Path) -> None:
+    here = directory(tmp_path / "here", WHOLE)
+    cached = directory(empty_cache / "models--org--name" / "snapshots" / "abc", WHOLE)
+    directory(empty_cache / "models--org--name", {"refs/main": "abc"})
+    assert find(model("org/name"), {"org/name": str(here)}).path == here
+    assert find(model(str(here)), {}).where == "local path"
+    found = find(model("org/name"), {})
+    assert (found.where, found.path, found.size) == ("hub cache", cached, 5)
+    assert find(model("org/name", "abc"), {}).path == cached
+
+
+def test_what_is_nowhere_can_be_fetched_and_what_is_mapped_wrongly_says_so(tmp_path: Path) -> None:
+    nowhere = find(model("org/name"), {})
+    assert nowhere.where == "missing" and nowhere.fetchable
+    wrong = find(model("org/name"), {"org/name": str(tmp_path / "gone")})
+    assert "is mapped to" in wrong.problem
+
+
+def test_a_part_of_a_repository_in_the_cache_can_be_fetched(empty_cache: Path) -> None:
+    directory(empty_cache / "models--org--name", {"refs/main": "abc", "snapshots/abc/config.json": "{}"})
+    part = find(model("org/name"), {})
+    assert part.where == "hub cache" and part.fetchable
+    assert part.problem.startswith("holds no safetensors")
+
+
+def test_a_directory_without_the_files_that_are_read_is_a_problem(tmp_path: Path) -> None:
+    directory(tmp_path, {"other.csv": "x"})
+    need = Need(Identity("dataset", str(tmp_path)), files={"round0/*.jsonl.xz"})
+    assert find(need, {}).problem == "has none of the files round0/*.jsonl.xz"
+
+
+def test_hidden_files_and_other_formats_of_weights_do_not_count(tmp_path: Path) -> None:
+    directory(tmp_path, {".git/x": "x", "a.jsonl": "y", "deep/b.jsonl": "z", "w.bin": "w"})
+    assert [path.name for path in matching(tmp_path, [])] == ["a.jsonl", "b.jsonl"]
+    assert [path.name for path in matching(tmp_path, ["deep/*.jsonl"])] == ["b.jsonl"]
