@@ -4,6 +4,7 @@ import inspect
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -88,12 +89,17 @@ def test_a_documented_command_parses(command: str) -> None:
     """By the real parser, without running it: the verb and its options exist, and nothing is missing."""
     verb, *rest = arguments(command)
     assert verb in VERBS, f"there is no verb {verb!r}"
-    VERBS[verb].make_context(verb, [*rest, *_missing(verb, rest)])
+    found = VERBS[verb]
+    if hasattr(found, "commands") and rest:
+        verb, *rest = rest
+        assert verb in found.commands, f"there is no verb {verb!r}"
+        found = found.commands[verb]
+    found.make_context(verb, [*rest, *_missing(found, rest)])
 
 
-def _missing(verb: str, rest: list[str]) -> list[str]:
+def _missing(verb: Any, rest: list[str]) -> list[str]:
     """A mere mention, such as `yates resume --release` or `yates plan`, may leave the argument out."""
-    needed = [one for one in VERBS[verb].params if one.param_type_name == "argument"]
+    needed = [one for one in verb.params if one.param_type_name == "argument"]
     return ["PLACEHOLDER"] if needed and not any(word[0] != "-" for word in rest) else []
 
 
@@ -105,7 +111,8 @@ def test_a_documented_backend_exists(command: str) -> None:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name)
 def test_an_option_in_backticks_exists(path: Path) -> None:
-    known = {option for verb in VERBS.values() for one in verb.params for option in one.opts} | {"--help"}
+    verbs = [one for verb in VERBS.values() for one in (verb, *getattr(verb, "commands", {}).values())]
+    known = {option for verb in verbs for one in verb.params for option in one.opts} | {"--help"}
     mentioned = set(re.findall(r"`(--[a-z-]+)", path.read_text()))
     assert mentioned <= known
 

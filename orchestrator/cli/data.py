@@ -11,6 +11,8 @@ from orchestrator.units import human_bytes
 
 if TYPE_CHECKING:
     from orchestrator.data.check import Checked, PairCount
+    from rich.table import Table
+
     from orchestrator.data.overlap import OverlapReport
 
 app = typer.Typer(help="The data of a grid, before it runs.", no_args_is_help=True, add_completion=False)
@@ -109,7 +111,6 @@ def overlap(
 
 
 def _print_checked(checked: "list[Checked]", fetched: bool) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("what", "id", "revision", "found", "size", "for", box=None)
@@ -123,7 +124,7 @@ def _print_checked(checked: "list[Checked]", fetched: bool) -> None:
         table.add_row(
             identity.repository, identity.hub, (identity.revision or "")[:12], found, size, purposes
         )
-    Console(soft_wrap=True, markup=False, highlight=False).print(table)
+    _print_table(table)
     for one in checked:
         for count in one.counts:
             typer.echo(_count_text(count))
@@ -151,7 +152,6 @@ def _count_text(count: "PairCount") -> str:
 
 
 def _print_overlap(report: "OverlapReport", length: int) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(
@@ -169,6 +169,14 @@ def _print_overlap(report: "OverlapReport", length: int) -> None:
             str(found.touched),
             share,
         )
-    Console(soft_wrap=True, markup=False, highlight=False).print(table)
+    _print_table(table)
     for problem in report.problems:
         typer.echo(f"problem: {problem}")
+
+
+def _print_table(table: "Table") -> None:
+    """As wide as its content where nobody looks at a terminal."""
+    from rich.console import Console
+
+    console = Console(markup=False, highlight=False)
+    console.print(table, width=None if console.is_terminal else max(console.width, 160))

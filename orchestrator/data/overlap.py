@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from orchestrator.plan import Plan
     from workers.data.overlap import Overlap
 
+FOLDERS = {"safety": "toxic", "helpfulness": "helpful"}
+"""Where the prompts of a benchmark lie, if not under its name."""
+
 Texts = Callable[[StageContext], Sequence[str]]
 
 
@@ -139,7 +142,8 @@ def _items(benchmark: Any) -> Texts:
             return [str(row["text"]) for row in documents(location)]
         from workers.data.rows import read_rows
 
-        path = location.file(*(benchmark.source.files or (f"{benchmark.task}/test.jsonl", "test.jsonl")))
+        folder = FOLDERS.get(benchmark.task, benchmark.task)
+        path = location.file(*(benchmark.source.files or (f"{folder}/test.jsonl", "test.jsonl")))
         return [str(row.get("prompt") or "") for row in read_rows(path)]
 
     return read
