@@ -215,6 +215,11 @@ def test_a_mistake_in_a_judge_is_named_with_its_place(path, override, said) -> N
     assert type(error.value).__name__ == "GridError"
 
 
+def test_answers_at_a_step_have_the_training_keep_it(path) -> None:
+    plan = planned(path, "pipeline.generate.recipe.step=2")
+    assert {stage.execution.snapshots for stage in plan.stages if stage.name == "sft"} == {(2,)}
+
+
 def test_from_model_to_verdict(path, tmp_path, monkeypatch) -> None:
     """The grid as it is run: answers are kept, rules and a real service judge them, and nothing holds the key."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)

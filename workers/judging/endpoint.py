@@ -205,8 +205,8 @@ def _client(service: Service, key: str) -> Any:
 
 
 def _text(reply: Any) -> str | None:
-    """The text of a reply, or None where its body is not what the protocol says."""
+    """The text of a reply, empty where the model said nothing; None where its body is not what the protocol says."""
     choices = getattr(reply, "choices", None)
     message = getattr(choices[0], "message", None) if choices else None
     text = getattr(message, "content", None)
-    return text if isinstance(text, str) else None
+    return text if isinstance(text, str) else None if message is None else ""

@@ -173,6 +173,30 @@ def test_where_nothing_can_be_read_the_figure_is_null_and_the_counts_stand(tmp_p
         assert (figures(result)["win_rate"], figures(result)["unparsed"]) == (value, 12)
 
 
+@pytest.mark.parametrize(
+    ("content", "kept"),
+    [
+        ({"choices": [{"index": 0, "message": {"role": "assistant", "content": None}}]}, True),
+        ({"choices": []}, False),
+        ({"detail": "not what the protocol says"}, False),
+        ([], False),
+        ("A", False),
+    ],
+)
+def test_a_body_that_states_nothing_is_unparsed(tmp_path, recipe, parents, content, kept):
+    class Odd(Service):
+        def answer(self, body, authorization):
+            self.paid.append("")
+            return 200, content
+
+    service = Odd()
+    with serving(service) as address:
+        result, _ = judged(tmp_path, recipe, parents, execution=reaching(address))
+    found = figures(result)
+    assert found["unparsed_verdicts"] == ASKED and len(service.paid) == 2 * ASKED
+    assert bool(list((tmp_path / "cache").rglob("*.json"))) == kept
+
+
 def test_a_missing_key_is_said_before_any_work(tmp_path, recipe, parents, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY")
     service = Service()
