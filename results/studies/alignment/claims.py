@@ -147,4 +147,4 @@ def text(setting: Setting) -> str:
         return f"{signs[setting.claim]} {setting.threshold:g}"
     if setting.claim in ("equal", "small"):
         return f"{'within' if setting.claim == 'equal' else 'below'} {setting.margin:g}"
-    return {"somewhere_greater": "> 0 somewhere", "best": "> 0, the best"}[setting.claim]
+    return {"somewhere_greater": "> 0 somewhere", "best": "> 0"}[setting.claim]

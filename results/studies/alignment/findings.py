@@ -27,6 +27,7 @@ class Result:
     part: str
     benchmark: str
     unit: str
+    comparison: str
     claim: str
     conclusion: Conclusion
     left: float
@@ -79,6 +80,7 @@ def _results(scores: Scores, finding: str, test: Comparison) -> Iterable[Result]
                 part=part,
                 benchmark=measured.heading,
                 unit=measured.measure.unit,
+                comparison=test.text,
                 claim=text(setting),
                 conclusion=conclude(pairs, setting) if pairs.cells else NOTHING,
                 left=float(pairs.left.mean()) if pairs.cells else nan,
@@ -103,13 +105,17 @@ def _note(scores: Scores, test: Comparison, pairs: Pairs, benchmark: str) -> str
     if test.claim == "equal" and pairs.cells:
         above = sum(value > 0 for value in replicates(pairs.differences, by_seed=False))
         found.append(f"{above} of {len(pairs.cells)} cells are above 0")
-    return "; ".join(found) or ("" if pairs.cells else "no cell has both sides of the comparison")
+    if not (found or pairs.cells):
+        curve = test.against == "first_snapshot"
+        return "no snapshots along the training" if curve else "no cell has both sides of the comparison"
+    return "; ".join(found)
 
 
 def _lacking(pairs: Pairs) -> Iterator[str]:
     if pairs.missing:
-        many = f" and {len(pairs.missing) - 1} other cells" if len(pairs.missing) > 1 else ""
-        yield f"without {pairs.missing[0]}{many}, where a score is missing"
+        rest = len(pairs.missing) - 1
+        more = f" and {rest} other cell{'s' if rest > 1 else ''}" if rest else ""
+        yield f"without {pairs.missing[0]}{more}, where a score is missing"
     if pairs.dropped_seeds:
         yield f"without the seeds {', '.join(map(str, pairs.dropped_seeds))}, which are not complete"
 
@@ -174,7 +180,9 @@ def _heading(one: Finding, beside: Finding | None) -> list[str]:
 
 def _row(each: Result, beside: Result | None) -> list[str]:
     found = each.conclusion
-    part = ": ".join(text for text in (each.part, f"{each.benchmark} {each.claim}") if text)
+    part = ": ".join(
+        text for text in (each.part, f"{each.benchmark}, {each.comparison} {each.claim}") if text
+    )
     interval = f"[{found.effect.low:+.4f}, {found.effect.high:+.4f}]" if found.effect.known else "–"
     own = ["", part, _number(found.effect.mean), interval, _cells(found), each.replicates]
     own += [_p(found.p), _p(each.p_holm), found.verdict]
@@ -231,6 +239,7 @@ def _test(each: Result) -> dict[str, Any]:
         "part": each.part,
         "benchmark": each.benchmark,
         "unit": each.unit,
+        "comparison": each.comparison,
         "claim": each.claim,
         "left": each.left,
         "right": each.right,

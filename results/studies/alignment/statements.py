@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from results.files import WorkspaceError
 from results.studies.alignment.benchmarks import benchmarks
-from results.studies.alignment.cells import Cell
+from results.studies.alignment.cells import Cell, title
 from results.studies.settings import Settings, read_settings
 
 FILE = Path(__file__).with_name("findings.yaml")
@@ -19,6 +19,15 @@ Baseline = Literal["original", "worst_single", "best_parent", "other_merges", "f
 Claim = Literal[
     "greater", "less", "at_least", "at_most", "equal", "small", "somewhere_greater", "best", "correlated"
 ]
+
+
+AGAINST: dict[Baseline, str] = {
+    "original": "less the original",
+    "worst_single": "less the lower single run",
+    "best_parent": "less the best parent",
+    "other_merges": "less the best other merge",
+    "first_snapshot": "change along the training",
+}
 
 
 class Comparison(Settings):
@@ -33,6 +42,15 @@ class Comparison(Settings):
     threshold: float = 0.0
     margins: dict[str, float] = {}
     benchmarks: tuple[str, ...] = Field(min_length=1)
+
+    @property
+    def text(self) -> str:
+        """What is compared, in words: `DPO - SFT`."""
+        words = AGAINST[self.against] if self.against else _less(self.contrast)
+        if self.between:
+            words = f"({words}): {_less(self.between)}"
+        changed = {"small": f"|{words}|", "correlated": words.replace(" - ", " with ")}
+        return changed.get(self.claim, words)
 
     @model_validator(mode="after")
     def _makes_sense(self) -> "Comparison":
@@ -81,6 +99,11 @@ def read_statements(path: Path = FILE) -> dict[str, Statement]:
                     f"allowed: {', '.join(tested)}"
                 )
     return found
+
+
+def _less(contrast: dict[str, Pair]) -> str:
+    ((first, second),) = contrast.values()
+    return f"{title(first)} - {title(second)}"
 
 
 def _known(what: str, names: list[str], allowed: object) -> None:

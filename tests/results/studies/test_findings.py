@@ -235,7 +235,7 @@ def test_both_sources_stand_side_by_side(tmp_path) -> None:
     assert len(content) == 2 * len(STATEMENTS)
     f14 = next(one for one in content if one["finding"] == "F14")
     assert f14["tests"][0]["p"] is None
-    assert "F14 (BBH; MMLU; AlpacaEval; RT): no cell has both sides" in render(table, "markdown")
+    assert "F14 (BBH; MMLU; AlpacaEval; RT): no snapshots along the training." in render(table, "markdown")
 
 
 def test_a_user_changes_margins_and_statements(tmp_path) -> None:
