@@ -26,9 +26,13 @@ ORIGINAL = Cell("mistral-7b", "none", "none", "none", "none", "original")
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory) -> dict[str, Finding]:
-    lab = study(tmp_path_factory.mktemp("findings") / "runs")
-    return assessed(scores_of(lab), STATEMENTS)
+def whole(tmp_path_factory) -> Lab:
+    return study(tmp_path_factory.mktemp("findings") / "runs")
+
+
+@pytest.fixture(scope="module")
+def found(whole: Lab) -> dict[str, Finding]:
+    return assessed(scores_of(whole), STATEMENTS)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +116,8 @@ def test_seeds_that_have_hardly_begun_are_left_out_rather_than_all_cells(tmp_pat
 
 
 def test_nothing_measured_is_no_data_and_says_of_what(tmp_path) -> None:
-    lab = study(tmp_path / "runs", tasks=("mmlu",))
+    pair = [SINGLE, SINGLE._replace(dataset="hh-rlhf")]
+    lab = study(tmp_path / "runs", cells=pair, tasks=("mmlu",))
     results = assessed(scores_of(lab), STATEMENTS)["F1"].results
     verdicts = {one.benchmark: (one.conclusion.verdict, one.note) for one in results}
     assert verdicts["MMLU"] == ("holds", "")
@@ -120,7 +125,8 @@ def test_nothing_measured_is_no_data_and_says_of_what(tmp_path) -> None:
 
 
 def test_one_seed_leans_at_most(tmp_path) -> None:
-    lab = study(tmp_path / "runs", seeds=[0])
+    pair = [SINGLE, SINGLE._replace(dataset="hh-rlhf")]
+    lab = study(tmp_path / "runs", cells=pair, seeds=[0])
     found = assessed(scores_of(lab), STATEMENTS)
     assert found["F1"].verdict == "leans"
     assert {one.conclusion.effect.known for one in found["F1"].results} == {False}
@@ -224,9 +230,8 @@ def test_somewhere_is_corrected_for_looking_everywhere(tmp_path, effects, verdic
     assert (bt.conclusion.verdict, bt.conclusion.agree, bt.conclusion.compared) == (verdict, agree, 2)
 
 
-def test_both_sources_stand_side_by_side(tmp_path) -> None:
-    lab = study(tmp_path / "runs")
-    table, text = alignment.findings(lab.workspace, published=True)
+def test_both_sources_stand_side_by_side(whole: Lab) -> None:
+    table, text = alignment.findings(whole.workspace, published=True)
     assert list(table.header[-3:]) == ["published effect", "published cells", "published verdict"]
     (row,) = [row for row in table.rows if row[0] == "F3"]
     assert (row[8], row[-1]) == ("fails", "leans")
@@ -238,15 +243,14 @@ def test_both_sources_stand_side_by_side(tmp_path) -> None:
     assert "F14 (BBH; MMLU; AlpacaEval; RT): no snapshots along the training." in render(table, "markdown")
 
 
-def test_a_user_changes_margins_and_statements(tmp_path) -> None:
+def test_a_user_changes_margins_and_statements(whole: Lab, tmp_path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(
         "X1:\n  statement: equal\n  tests:\n    - cells: {variant: [single], dataset: [beavertails]}\n"
         "      contrast: {adapter: [lora, qlora]}\n      claim: equal\n      benchmarks: [mmlu]\n"
         "      margins: {mmlu: 0.0001}\n"
     )
-    lab = study(tmp_path / "runs")
-    table, _ = alignment.findings(lab.workspace, statements=path)
+    table, _ = alignment.findings(whole.workspace, statements=path)
     assert [row[0] for row in table.rows] == ["X1", ""]
     assert "within 0.0001" in table.rows[1][1]
     assert table.rows[0][8] in ("leans", "undecided")
