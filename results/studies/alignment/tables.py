@@ -145,6 +145,8 @@ def _record(sources: Sources, column: Column, cell: Cell) -> dict[str, Any]:
             **interval_fields(found),
             "planned": planned,
         }
+        runs = sources.store.runs(column.benchmark, cell)
+        record["values"] = " ".join(f"s{seed}={runs[seed].value:.6g}" for seed in sorted(runs))
         shape = sources.store.shapes.get(column.benchmark, {}).get(cell, {})
         record |= {name: shape.get(name) for name in SHAPE} if sources.shape else {}
     if sources.published is not None:

@@ -81,6 +81,9 @@ def test_csv_has_one_line_a_cell_at_full_precision(finished: Lab) -> None:
     assert row | {"task": "rt", "n": "1", "planned": "1", "published": "1.255", "length": ""} == row
     assert float(row["mean"]) == pytest.approx(truth(ORIGINAL, 0, "rt"))
     assert float(row["low"]) < float(row["mean"]) < float(row["high"])
+    (single,) = [one for one in rows if Cell.of(one) == CELL and one["benchmark"] == "mmlu"]
+    values = [float(part.partition("=")[2]) for part in single["values"].split()]
+    assert values == pytest.approx([truth(CELL, seed, "mmlu") for seed in (0, 1, 2)], abs=1e-6)
 
 
 def test_missing_runs_are_counted_and_missing_cells_are_shown(tmp_path) -> None:
