@@ -50,6 +50,7 @@ def test_a_threshold_takes_the_place_of_zero() -> None:
         ([0.02, 0.021, 0.022], "fails"),
         ([0.05, -0.04, 0.01], "leans"),
         ([0.08, -0.04, 0.02], "undecided"),
+        ([0.006, 0.009, 0.012], "leans"),
         ([0.004], "leans"),
         ([0.04], "undecided"),
     ],

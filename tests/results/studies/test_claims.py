@@ -1,0 +1,95 @@
+"""What is concluded from paired scores, against hand-made numbers."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from results.statistics import mean_interval
+from results.studies.alignment.cells import Cell
+from results.studies.alignment.claims import Setting, conclude, text
+from results.studies.alignment.pairs import Pairs
+
+CELL = Cell("mistral-7b", "beavertails", "harmless", "sft", "qlora", "single")
+
+
+def pairs(left: list[list[float]], right: list[list[float]] | None = None) -> Pairs:
+    """Rows are cells, columns are seeds."""
+    first = np.asarray(left)
+    second = np.zeros_like(first) if right is None else np.asarray(right)
+    cells = [CELL._replace(model=f"m{row}") for row in range(len(left))]
+    return Pairs(cells, list(range(first.shape[1])), first, second, [], [])
+
+
+def setting(claim, threshold: float = 0.0, by_seed: bool = True) -> Setting:
+    return Setting(claim, threshold, 0.01, by_seed)
+
+
+def test_replicates_are_seeds_in_a_store_and_cells_in_a_paper() -> None:
+    scores = [[0.1, 0.3], [0.2, 0.4], [0.3, 0.5]]
+    seeds = conclude(pairs(scores), setting("greater"))
+    wanted = mean_interval([0.2, 0.4])
+    assert (seeds.effect.mean, seeds.effect.high) == pytest.approx((wanted.mean, wanted.high))
+    cells = conclude(pairs(scores), setting("greater", by_seed=False))
+    assert cells.effect.mean == pytest.approx(0.3) and cells.effect.n == 3
+    assert cells.p == pytest.approx(stats.ttest_1samp([0.2, 0.3, 0.4], 0).pvalue)
+    assert (seeds.agree, seeds.compared) == (3, 3)
+
+
+def test_somewhere_pays_for_every_place_that_was_looked_at() -> None:
+    """One of eight cells has p = 0.02: alone it would hold, among eight it leans."""
+    clear = [0.5, 1.0, 1.5, 2.0, 0.1]
+    raw = stats.ttest_1samp(clear, 0).pvalue
+    assert 0.01 < raw < 0.05
+    others = [[-1.0, 1.1, -2.0, 0.3, 0.2]] * 7
+    alone, among = (
+        conclude(pairs(rows), setting("somewhere_greater")) for rows in ([clear], [clear, *others])
+    )
+    assert (alone.verdict, among.verdict) == ("holds", "leans")
+    assert (alone.p, among.p) == pytest.approx((raw, 8 * raw))
+    assert (among.agree, among.compared) == (1, 8)
+    assert among.effect.mean == pytest.approx(np.mean(clear))
+    wide = stats.t.interval(1 - 0.05 / 8, 4, np.mean(clear), stats.sem(clear))
+    assert (among.effect.low, among.effect.high) == pytest.approx(wide)
+
+
+def test_the_best_is_above_the_closest_of_the_others() -> None:
+    four_way = [[3.0, 3.2, 3.1]] * 2
+    found = conclude(pairs(four_way, [[1.0, 1.1, 1.2], [2.5, 2.6, 2.7]]), setting("best"))
+    assert found.effect.mean == pytest.approx(0.5)
+    assert (found.verdict, found.agree, found.compared) == ("holds", 1, 1)
+    beaten = conclude(pairs(four_way, [[1.0, 1.1, 1.2], [3.5, 3.6, 3.7]]), setting("best"))
+    assert (beaten.verdict, beaten.agree) == ("fails", 0)
+
+
+def test_small_is_of_absolute_differences() -> None:
+    opposite = pairs([[0.02, 0.021, 0.019], [-0.02, -0.021, -0.019]])
+    found = conclude(opposite, setting("small"))
+    assert found.effect.mean == pytest.approx(0.02)
+    assert (found.verdict, found.agree) == ("fails", 0)
+    assert conclude(opposite, setting("equal")).verdict == "holds"
+
+
+def test_a_correlation_needs_two_cells() -> None:
+    assert conclude(pairs([[1.0, 2.0]]), setting("correlated", 0.9)).verdict == "undecided"
+    rows = [[value, value + 0.1] for value in (1.0, 2.0, 4.0, 3.0, 5.0, 6.0)]
+    other = [[value, value] for value in (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)]
+    found = conclude(pairs(rows, other), setting("correlated", 0.9))
+    assert found.effect.mean == pytest.approx(
+        stats.spearmanr([1, 2, 4, 3, 5, 6], [1, 2, 3, 4, 5, 6]).statistic
+    )
+    assert found.verdict == "leans" and 0.05 < found.p < 0.5
+
+
+@pytest.mark.parametrize(
+    ("claim", "shown"),
+    [
+        ("greater", "> 0"),
+        ("at_most", "≤ 0"),
+        ("equal", "within 0.01"),
+        ("small", "below 0.01"),
+        ("best", "> 0"),
+    ],
+)
+def test_a_claim_in_words(claim, shown: str) -> None:
+    assert text(setting(claim)) == shown
+    assert text(setting("less", -0.1)) == "< -0.1"
