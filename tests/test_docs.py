@@ -98,9 +98,13 @@ def test_a_documented_command_parses(command: str) -> None:
 
 
 def _missing(verb: Any, rest: list[str]) -> list[str]:
-    """A mere mention, such as `yates resume --release` or `yates plan`, may leave the argument out."""
+    """A mere mention, such as `yates resume --release` or `yates plan`, may leave out what the verb needs."""
     needed = [one for one in verb.params if one.param_type_name == "argument"]
-    return ["PLACEHOLDER"] if needed and not any(word[0] != "-" for word in rest) else []
+    missing = ["PLACEHOLDER"] if needed and not any(word[0] != "-" for word in rest) else []
+    if not any(word[0] == "-" for word in rest):
+        options = [one for one in verb.params if one.param_type_name == "option" and one.required]
+        missing += [word for one in options for word in (one.opts[0], "PLACEHOLDER")]
+    return missing
 
 
 @pytest.mark.parametrize("command", [one for one in DOCUMENTED if " --on " in one.values[0]])
@@ -112,7 +116,9 @@ def test_a_documented_backend_exists(command: str) -> None:
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name)
 def test_an_option_in_backticks_exists(path: Path) -> None:
     verbs = [one for verb in VERBS.values() for one in (verb, *getattr(verb, "commands", {}).values())]
-    known = {option for verb in verbs for one in verb.params for option in one.opts} | {"--help"}
+    known = {
+        option for verb in verbs for one in verb.params for option in (*one.opts, *one.secondary_opts)
+    } | {"--help"}
     mentioned = set(re.findall(r"`(--[a-z-]+)", path.read_text()))
     assert mentioned <= known
 

@@ -10,9 +10,9 @@ from orchestrator.cli.grids import make_plan
 from orchestrator.units import human_bytes
 
 if TYPE_CHECKING:
-    from orchestrator.data.check import Checked, PairCount
     from rich.table import Table
 
+    from orchestrator.data.check import Checked, PairCount
     from orchestrator.data.overlap import OverlapReport
 
 app = typer.Typer(help="The data of a grid, before it runs.", no_args_is_help=True, add_completion=False)
