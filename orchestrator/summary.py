@@ -1,12 +1,14 @@
 """What is printed of a plan, a state and an outcome."""
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
+from orchestrator.budget import PHASES, by_factors, longest_chain, phases
 from orchestrator.units import human_seconds
 from orchestrator.view import Experiment, View
 from results.status import Counts
@@ -15,14 +17,21 @@ if TYPE_CHECKING:
     from orchestrator.plan import Plan
 
 
-def plan_summary(plan: "Plan") -> dict[str, Any]:
-    """Counts, cost and shapes of a plan, JSON-ready. Costs are core-seconds, or GPU-seconds on shapes with GPUs."""
-    kinds: dict[str, dict[str, Any]] = defaultdict(lambda: {"stages": 0, "seconds": 0.0})
+def plan_summary(plan: "Plan", by: Sequence[str] = ()) -> dict[str, Any]:
+    """Counts, cost and shapes of a plan, JSON-ready; `by` are factors whose levels get a row of costs each.
+
+    Costs are expected seconds of stages one after another, on the GPUs of a shape or one core.
+
+    Raises:
+        WorkspaceError: a factor that the plan does not have.
+    """
+    kinds: dict[str, dict[str, Any]] = defaultdict(lambda: {"stages": 0, "seconds": 0.0, "gpu_hours": 0.0})
     shapes: dict[str, dict[str, Any]] = defaultdict(lambda: {"stages": 0, "seconds": 0.0})
     for stage in plan.stages:
         for group, key in ((kinds, stage.kind.name), (shapes, stage.shape)):
             group[key]["stages"] += 1
             group[key]["seconds"] += stage.cost
+        kinds[stage.kind.name]["gpu_hours"] += stage.cost * stage.resources.gpus / 3600
     for name, needs in plan.shapes.items():
         shapes[name]["gpu_hours"] = shapes[name]["seconds"] / 3600 * float(needs.get("gpus", 0))
         shapes[name]["memory_gb"] = needs.get("memory_gb")
@@ -36,6 +45,9 @@ def plan_summary(plan: "Plan") -> dict[str, Any]:
         "stages": len(plan.stages),
         "kinds": dict(sorted(kinds.items())),
         "shapes": dict(sorted(shapes.items())),
+        "phases": phases(plan),
+        "longest_chain": longest_chain(plan),
+        "by": by_factors(plan, by) if by else [],
         "unresolved": list(plan.unresolved),
         "judging": _judging(plan),
     }
@@ -50,15 +62,18 @@ def _judging(plan: "Plan") -> dict[str, Any] | None:
 
 
 def print_plan(summary: dict[str, Any]) -> None:
-    """Print a plan's summary as two small tables."""
+    """Print a plan's summary as small tables."""
     console = Console()
     console.print(
         f"{summary['study']} ({summary['scale']}, {summary['preset']}): "
         f"{summary['experiments']} experiments, {summary['stages']} distinct stages"
     )
-    kinds = Table("stage kind", "stages", "expected time", box=None)
+    kinds = Table("stage kind", "stages", "one takes", "expected time", "GPU-hours", box=None)
     for kind, row in summary["kinds"].items():
-        kinds.add_row(kind, str(row["stages"]), human_seconds(row["seconds"]))
+        each = human_seconds(row["seconds"] / row["stages"])
+        kinds.add_row(
+            kind, str(row["stages"]), each, human_seconds(row["seconds"]), f"{row['gpu_hours']:.1f}"
+        )
     shapes = Table("resource shape", "stages", "expected time", "GPU-hours", "memory", box=None)
     for shape, row in summary["shapes"].items():
         gpu_hours = f"{row.get('gpu_hours', 0.0):.1f}"
@@ -67,6 +82,7 @@ def print_plan(summary: dict[str, Any]) -> None:
         )
     console.print(kinds)
     console.print(shapes)
+    _print_budget(console, summary)
     if summary["judging"]:
         console.print(summary["judging"]["text"], highlight=False, markup=False, soft_wrap=True)
     if summary["unresolved"]:
@@ -76,6 +92,31 @@ def print_plan(summary: dict[str, Any]) -> None:
             highlight=False,
             soft_wrap=True,
         )
+
+
+def _print_budget(console: Console, summary: dict[str, Any]) -> None:
+    """Training against evaluation, the shortest that all can take, and the groups that were asked for."""
+    for name, row in summary["phases"].items():
+        if row["stages"]:
+            alone = f"{_span(row['least'], row['most'])} for an experiment by itself"
+            gpus = f" ({row['gpu_hours']:.1f} GPU-hours)" if row["gpu_hours"] else ""
+            console.print(
+                f"{name}: {human_seconds(row['seconds'])}{gpus}, {alone}", highlight=False, soft_wrap=True
+            )
+    longest = human_seconds(summary["longest_chain"])
+    console.print(f"stages that wait for each other take {longest} on any number of workers", highlight=False)
+    if summary["by"]:
+        factors = [name for name in summary["by"][0] if name not in ("experiments", *PHASES)]
+        table = Table(*factors, "experiments", *PHASES, box=None)
+        for row in summary["by"]:
+            levels = [str(row[name]) for name in (*factors, "experiments")]
+            table.add_row(*levels, *[human_seconds(row[name]) for name in PHASES])
+        console.print(table)
+
+
+def _span(least: float, most: float) -> str:
+    low, high = human_seconds(least), human_seconds(most)
+    return low if low == high else f"{low} to {high}"
 
 
 STATES = ("running", "pending", "failed", "stopped", "blocked", "held")

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,10 @@ from orchestrator.cli import options
 
 if TYPE_CHECKING:
     from orchestrator.plan import Plan
+
+By = Annotated[
+    str | None, typer.Option(help="The cost of an experiment by these factors as well: method,dataset.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -25,13 +29,14 @@ def plan(
     where: options.Where = None,
     set_: options.Set = None,
     hub_map: options.HubMap = None,
+    by: By = None,
     as_json: options.Json = False,
 ) -> None:
     """Print what `yates run` would do."""
     from orchestrator.summary import plan_summary, print_plan
 
     planned, _ = make_plan(grid, scale, preset, cells, where, set_, hub_map)
-    summary = plan_summary(planned)
+    summary = plan_summary(planned, [name.strip() for name in by.split(",")] if by else ())
     if as_json:
         typer.echo(json.dumps(summary, indent=2))
     else:

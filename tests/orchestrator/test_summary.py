@@ -37,18 +37,21 @@ def printed_status(lab: Lab, capsys, *experiments: str) -> list[str]:
 MEASURED = {"pretrain/pretrain": 60.0, "sft/train": 1800.0, "evaluate/evaluate": 30.0}
 
 
-def test_a_plan_in_two_tables(tmp_path, capsys) -> None:
+def test_a_plan_in_small_tables(tmp_path, capsys) -> None:
     text = replaced("resources: {cpus: 1}", "resources: {gpus: 1, memory_gb: 40}")
     print_plan(plan_summary(plan_grid(load_grid(write(tmp_path, text)), measured=MEASURED)))
     assert words(capsys.readouterr().out) == [
         "small (default, default): 8 experiments, 18 distinct stages",
-        "stage kind stages expected time",
-        "evaluate 8 4 min",
-        "pretrain 2 2 min",
-        "sft 8 4.0 h",
+        "stage kind stages one takes expected time GPU-hours",
+        "evaluate 8 30 s 4 min 0.0",
+        "pretrain 2 60 s 2 min 0.0",
+        "sft 8 30 min 4.0 h 4.0",
         "resource shape stages expected time GPU-hours memory",
         "cpu1-mem2g 10 6 min 0.0 2.0 GB",
         "gpu1-cpu1-mem40g 8 4.0 h 4.0 40.0 GB",
+        "training: 4.0 h (4.0 GPU-hours), 31 min for an experiment by itself",
+        "evaluation: 4 min, 30 s for an experiment by itself",
+        "stages that wait for each other take 32 min on any number of workers",
     ]
 
 
