@@ -13,6 +13,8 @@ from workers.evaluation.answers import Answers
 from workers.evaluation.benchmark import Measurement, Sample
 
 FILE = "evaluation.json"
+ORDER = 2
+"""Raise it when requests are put into other batches: answers that were saved under another order are not used."""
 
 
 class Finished(TypedDict):
@@ -75,7 +77,12 @@ class Progress:
             self._save()
 
     def _save(self) -> None:
-        content = {"finished": self.finished, "answers": self._answers, "items_before": self._items_before}
+        content = {
+            "finished": self.finished,
+            "order": ORDER,
+            "answers": self._answers,
+            "items_before": self._items_before,
+        }
         with self._context.phase("save"), new_checkpoint(self._context.checkpoints, self.items) as directory:
             (directory / FILE).write_text(json.dumps(content))
         self._batches = 0
@@ -84,5 +91,5 @@ class Progress:
     def _restore(self, checkpoint: Path) -> None:
         content = read_json(checkpoint / FILE)
         self.finished = content["finished"]
-        self._answers = content["answers"]
+        self._answers = content["answers"] if content.get("order") == ORDER else []
         self.items = self._items_before = content["items_before"]

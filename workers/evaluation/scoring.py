@@ -1,6 +1,11 @@
-"""Log-probabilities of continuations, batched."""
+"""Log-probabilities of continuations, batched.
 
-from collections.abc import Callable, Sequence
+Rows that begin alike, such as the questions of a subject after the same examples, are scored on top of their
+shared beginning, which is read once: `prefixes` says when. Figures then differ by rounding alone, and the
+choice follows from requests and architecture, so that equal recipes give equal bits.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +17,8 @@ import torch
 from workers.evaluation.answers import Answers
 from workers.evaluation.batches import Tokens, batched, longest_first, right_padded
 from workers.evaluation.forward import logits_at
+from workers.evaluation.prefix_cache import SharedPrefix, shares_prefixes
+from workers.evaluation.prefixes import shared_prefixes
 
 CHUNK = 1 << 24
 """Most logits (64 MiB as float32) that are normalised at once."""
@@ -35,6 +42,15 @@ class Row:
 
     tokens: tuple[int, ...]
     continuations: list[tuple[int, Tokens]]
+
+    @property
+    def head(self) -> tuple[int, ...]:
+        """The tokens before the first one whose logits are needed."""
+        return self.tokens[: len(self.tokens) - max(len(line) for _, line in self.continuations)]
+
+    def after(self, length: int) -> "Row":
+        """What is left to read after the first `length` tokens of the head."""
+        return Row(self.tokens[length:], self.continuations)
 
 
 def _rows(requests: Sequence[tuple[Tokens, Tokens]]) -> list[Row]:
@@ -74,22 +90,36 @@ class Scorer:
         ValueError for an empty context or continuation.
         """
         scored: list[Scored | None] = [None] * len(requests)
-        for batch in batched(_rows(requests), self.batch_size):
-            places = [place for row in batch for place, _ in row.continuations]
-            figures = answers.ask(len(places), partial(self._figures, batch))
-            for place, (log_probability, greedy) in zip(places, figures, strict=True):
-                scored[place] = Scored(log_probability, bool(greedy))
+        for prefix, rows in self._groups(_rows(requests)):
+            for batch in batched(rows, self.batch_size):
+                places = [place for row in batch for place, _ in row.continuations]
+                figures = answers.ask(len(places), partial(self._figures, batch, prefix))
+                for place, (log_probability, greedy) in zip(places, figures, strict=True):
+                    scored[place] = Scored(log_probability, bool(greedy))
         return [item for item in scored if item is not None]
 
-    def _figures(self, batch: Sequence[Row]) -> list[list[float]]:
+    def _groups(self, rows: list[Row]) -> Iterator[tuple[SharedPrefix | None, list[Row]]]:
+        """Rows on top of each shared prefix, then the rows that share none; each longest first."""
+        groups = shared_prefixes([row.head for row in rows], [len(row.tokens) for row in rows])
+        if not groups or not shares_prefixes(self.model):
+            yield None, rows
+            return
+        for group in groups:
+            prefix = SharedPrefix(self.model, rows[group.places[0]].tokens[: group.length])
+            yield prefix, [rows[place].after(group.length) for place in group.places]
+        grouped = {place for group in groups for place in group.places}
+        yield None, [row for place, row in enumerate(rows) if place not in grouped]
+
+    def _figures(self, batch: Sequence[Row], prefix: SharedPrefix | None) -> list[list[float]]:
         """[log-probability, greedy] of every continuation of a batch."""
         with self._compute(), torch.inference_mode():
-            return [line for part in batched(batch, self.micro_batch) for line in self._part(part)]
+            return [line for part in batched(batch, self.micro_batch) for line in self._part(part, prefix)]
 
-    def _part(self, rows: Sequence[Row]) -> list[list[float]]:
+    def _part(self, rows: Sequence[Row], prefix: SharedPrefix | None) -> list[list[float]]:
         targets = _Targets(rows)
         ids = right_padded([row.tokens for row in rows])
-        logits = logits_at(self.model, ids, torch.from_numpy(targets.kept))
+        past = prefix.cache if prefix is not None else None
+        logits = logits_at(self.model, ids, torch.from_numpy(targets.kept), past)
         return targets.sums(*targets.read(logits))
 
 

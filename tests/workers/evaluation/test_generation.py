@@ -25,7 +25,7 @@ def test_equals_transformers_one_prompt_at_a_time(loaded, batch_size, micro_batc
         assert completion.text == tokenizer.decode(completion.tokens, skip_special_tokens=True)
 
 
-def other(architecture):
+def other(architecture, sliding_window=4):
     """A tiny random model of another architecture."""
     import transformers as t
 
@@ -35,7 +35,9 @@ def other(architecture):
         model = t.GPT2LMHeadModel(t.GPT2Config(n_embd=32, n_layer=2, n_head=4, n_positions=64, **sizes))
     else:
         shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
-        configuration = t.MistralConfig(num_key_value_heads=2, sliding_window=4, **shape, **sizes)
+        configuration = t.MistralConfig(
+            num_key_value_heads=2, sliding_window=sliding_window, **shape, **sizes
+        )
         model = t.MistralForCausalLM(configuration)
     for parameter in model.parameters():
         parameter.data.mul_(4.0)

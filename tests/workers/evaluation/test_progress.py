@@ -3,6 +3,7 @@ import pytest
 from tests.workers.evaluation.examinee import EVERY_BENCHMARK, make_context, make_recipe
 from workers.checkpoints import newest_of, verify_checkpoint
 from workers.context import StageStopped, metric
+from workers.evaluation import progress as module
 from workers.evaluation.benchmark import Measurement
 from workers.evaluation.progress import Progress
 from workers.recipe import Execution
@@ -65,6 +66,19 @@ def test_a_damaged_loss_survives(tmp_path, recipe):
     Progress(context).answers().ask(1, lambda: [[float("-inf"), 0.0]])
     again = Progress(make_context(tmp_path, recipe, attempt="second", resume_from=checkpoints(context)[0]))
     assert again.answers().ask(1, lambda: None) == [[float("-inf"), 0.0]]
+
+
+def test_answers_to_other_batches_are_asked_again(tmp_path, recipe, monkeypatch):
+    """What is finished stays; the answers of the running benchmark belong to batches that are no more."""
+    context = make_context(tmp_path, recipe, execution=Execution(checkpoint_steps=1))
+    progress = Progress(context)
+    progress.finish(Measurement([metric("a", 1.0, primary=True)]))
+    progress.answers().ask(4, lambda: [0.5])
+    monkeypatch.setattr(module, "ORDER", module.ORDER + 1)
+    newest = checkpoints(context)[-1]
+    again = Progress(make_context(tmp_path, recipe, attempt="second", resume_from=newest))
+    assert again.finished == progress.finished
+    assert again.answers().ask(2, lambda: "computed") == "computed"
 
 
 def test_progress_counts_items(tmp_path, recipe):
