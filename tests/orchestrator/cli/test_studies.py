@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from orchestrator.cli.main import app
+from orchestrator.cli.main import app, main
 from orchestrator.errors import GridError
 from results.files import WorkspaceError
 from tests.results.lab import Lab
@@ -178,6 +178,22 @@ def test_samples_of_what_is_not_there(yates, chat: Lab, pair, message: str) -> N
     with pytest.raises(WorkspaceError) as error:
         yates("samples", *pair, "-w", chat.workspace.root)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["table", "alignment", "T1"],
+        ["figure", "alignment", "F1", "-o", "no/such/folder/f.svg", "--only-published"],
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_two(monkeypatch, capsys, arguments: list[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["yates", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 1 and errors[0].startswith("error: ")
 
 
 def test_the_verbs_import_nothing_heavy() -> None:

@@ -93,3 +93,35 @@ def test_a_correlation_needs_two_cells() -> None:
 def test_a_claim_in_words(claim, shown: str) -> None:
     assert text(setting(claim)) == shown
     assert text(setting("less", -0.1)) == "< -0.1"
+
+
+@pytest.mark.parametrize("claim", ["greater", "less", "somewhere_greater", "best"])
+def test_where_nothing_differs_hardly_anything_holds(claim) -> None:
+    """Five seeds of noise: at most one in forty on each side, within what 400 trials can tell."""
+    random = np.random.default_rng(11)
+    trials, held = 400, 0
+    for _ in range(trials):
+        left, right = random.normal(0, 1, (2, 6, 5))
+        if claim == "best":
+            left = np.repeat(left[:1], 6, axis=0)
+        held += conclude(pairs(left.tolist(), right.tolist()), setting(claim)).verdict == "holds"
+    assert held / trials < 0.05
+
+
+def test_equality_is_seldom_found_where_the_difference_is_at_the_margin() -> None:
+    random = np.random.default_rng(12)
+    trials, held = 400, 0
+    for _ in range(trials):
+        left = 0.01 + random.normal(0, 0.005, (4, 5))
+        held += conclude(pairs(left.tolist()), setting("equal")).verdict == "holds"
+    assert 0.02 < held / trials < 0.08
+
+
+def test_a_real_effect_is_found_most_times() -> None:
+    random = np.random.default_rng(13)
+    verdicts = [
+        conclude(pairs((0.05 + random.normal(0, 0.05, (8, 5))).tolist()), setting("greater")).verdict
+        for _ in range(200)
+    ]
+    assert verdicts.count("holds") > 150
+    assert verdicts.count("fails") < 5
