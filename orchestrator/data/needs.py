@@ -39,7 +39,8 @@ class Need:
     """One model or data set of a plan, and everything that is read of it.
 
     `files` are the patterns of the files that matter, empty for all. `purposes` name the stage kinds and
-    benchmarks. `training` and `testing` are the preference pairs that come from it, by split.
+    benchmarks. `training` and `testing` are the preference pairs that come from it, by split. `longest` is the
+    most tokens that a stage gives to a model.
     """
 
     identity: Identity
@@ -48,6 +49,7 @@ class Need:
     whole: bool = False
     training: list[PreferenceData] = field(default_factory=list)
     testing: list[PreferenceData] = field(default_factory=list)
+    longest: int = 0
 
     @property
     def patterns(self) -> list[str]:
@@ -99,6 +101,7 @@ def _add(need: Need, source: DataSource | ModelRecipe, owners: tuple[Settings, .
     need.purposes.add(str(getattr(owner, "task", None) or getattr(owner, "name", None) or kind))
     if isinstance(source, ModelRecipe):
         need.files.update(MODEL_FILES)
+        need.longest = max(need.longest, _longest(owners[0]))
         return
     patterns = [opened(name) for name in source.files] or _usual_files(owner)
     need.files.update(patterns)
@@ -107,6 +110,13 @@ def _add(need: Need, source: DataSource | ModelRecipe, owners: tuple[Settings, .
         kept = need.training if len(owners) == 2 else need.testing
         if owner not in kept:
             kept.append(owner)
+
+
+def _longest(recipe: Settings) -> int:
+    limit = getattr(recipe, "max_length", None) or getattr(
+        getattr(recipe, "preferences", None), "max_length", 0
+    )
+    return int(limit)
 
 
 def _usual_files(owner: Settings) -> list[str]:

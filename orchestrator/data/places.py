@@ -53,10 +53,25 @@ def find(need: Need, hub_map: Mapping[str, str]) -> Place:
 def _measured(need: Need, where: Where, path: Path) -> Place:
     files = [path] if path.is_file() else matching(path, need.patterns)
     size = sum(file.stat().st_size for file in files)
-    problem = model_problem(path) if need.identity.repository == "model" else ""
+    problem = model_problem(path, need.longest) if need.identity.repository == "model" else ""
     if not problem and not files:
         problem = f"has none of the files {', '.join(need.patterns)}"
+    if not problem and where == "hub cache":
+        problem = _partial(need)
     return Place(where, path, size, problem)
+
+
+def _partial(need: Need) -> str:
+    """That the hub's cache has only a part of the files, as far as it knows them; empty when all are there."""
+    from workers.context import BadInput
+    from workers.models.sources import hub_directory
+
+    identity = need.identity
+    try:
+        hub_directory({}, identity.hub, identity.revision, identity.repository, need.patterns)
+    except BadInput:
+        return "is only partly in the hub's cache"
+    return ""
 
 
 def matching(directory: Path, patterns: list[str]) -> list[Path]:
@@ -71,8 +86,8 @@ def matching(directory: Path, patterns: list[str]) -> list[Path]:
     return [found[name] for name in sorted(found)]
 
 
-def model_problem(directory: Path) -> str:
-    """What a directory of a model lacks; empty when a worker could load it."""
+def model_problem(directory: Path, longest: int = 0) -> str:
+    """What a directory of a model lacks to be loaded and given `longest` tokens; empty when nothing."""
     if not (directory / "config.json").is_file():
         return "holds no config.json"
     shards = _shards(directory)
@@ -86,7 +101,23 @@ def model_problem(directory: Path) -> str:
         )
     if not any((directory / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
         return "holds no tokenizer"
+    context = _context(directory)
+    if context is not None and longest > context:
+        return f"reads at most {context:,} tokens, but a stage may give it {longest:,}: lower the stage's lengths"
     return ""
+
+
+def _context(directory: Path) -> int | None:
+    """The most tokens that a model's configuration allows, where it says so."""
+    try:
+        content = json.loads((directory / "config.json").read_text())
+    except (OSError, ValueError):
+        return None
+    names = ("max_position_embeddings", "n_positions")
+    found = [
+        content[name] for name in names if isinstance(content, dict) and isinstance(content.get(name), int)
+    ]
+    return found[0] if found else None
 
 
 def _shards(directory: Path) -> list[str]:

@@ -106,5 +106,8 @@ def test_an_interrupted_download_is_seen_and_completed(hub: FakeHub, grid: Path)
     partly = check(hub, grid, *only)
     assert partly.returncode == 1
     assert "holds no safetensors" in partly.stdout
-    assert check(hub, grid, *only, "--fetch").returncode == 0
-    assert weights.read_bytes() == b"weights"
+    (test,) = (grid.parent / "hub").glob("datasets--org--pairs/snapshots/*/round0/test.jsonl.xz")
+    test.unlink()
+    done = check(hub, grid, *only, "--fetch")
+    assert done.returncode == 0 and "fetching dataset org/pairs" in done.stderr
+    assert weights.read_bytes() == b"weights" and test.exists()

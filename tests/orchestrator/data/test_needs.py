@@ -40,6 +40,10 @@ def test_only_the_files_that_are_read_are_asked_for(paper) -> None:
     assert not any(pattern.endswith(".bin") for pattern in paper["huggyllama/llama-7b"].patterns)
 
 
+def test_the_longest_rows_that_a_model_gets_are_known(paper) -> None:
+    assert paper["mistralai/Mistral-7B-v0.1"].longest == 2048
+
+
 def test_training_and_held_out_pairs_are_told_apart(paper) -> None:
     need = paper["Anthropic/hh-rlhf"]
     assert {data.preference for data in need.training} == {"harmless", "helpful"}

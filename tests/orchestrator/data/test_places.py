@@ -42,6 +42,13 @@ def test_what_a_model_lacks(tmp_path: Path, files, problem: str) -> None:
     assert bool(model_problem(tmp_path)) == bool(problem)
 
 
+@pytest.mark.parametrize("name", ["max_position_embeddings", "n_positions"])
+def test_rows_longer_than_a_model_reads_are_a_problem(tmp_path: Path, name: str) -> None:
+    directory(tmp_path, {**WHOLE, "config.json": json.dumps({name: 512})})
+    assert model_problem(tmp_path, 512) == ""
+    assert model_problem(tmp_path, 1536).startswith("reads at most 512 tokens, but a stage may give it 1,536")
+
+
 def test_the_map_goes_before_local_paths_and_the_cache(tmp_path: Path, empty_cache: Path) -> None:
     here = directory(tmp_path / "here", WHOLE)
     cached = directory(empty_cache / "models--org--name" / "snapshots" / "abc", WHOLE)
