@@ -14,7 +14,7 @@ from results.files import WorkspaceError
 from results.layout import Workspace
 from workers.recipe import Execution, Settings
 from workers.specs.data import DataSource
-from workers.specs.judge import JUDGE, Judge, JudgeRecipe
+from workers.specs.judge import JUDGE, JudgeRecipe, JudgeSettings
 from workers.stage import Stage
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class JudgeFile(Settings):
     """A judge as a grid names it, in a file of its own: the settings of a judge stage that do not name answers."""
 
     shape: Literal["pairwise", "verdict"] = "pairwise"
-    judge: Judge = Judge()
+    judge: JudgeSettings = JudgeSettings()
     instruction: DataSource | None = None
     labels: tuple[str, ...] = ()
     orders: Literal["both", "given"] = "both"

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from workers.context import StageContext
+from workers.context import BadInput, StageContext
 from workers.evaluation.answers import Answers
 from workers.specs.judge import JudgeRecipe
 
@@ -77,7 +77,9 @@ def open_judge(recipe: JudgeRecipe, context: StageContext) -> Iterator[Judge]:
 
             with open_endpoint(recipe, context) as judge:
                 yield judge
-        case _:
+        case "rule":
             from workers.judging.rule import RuleJudge
 
             yield RuleJudge(recipe)
+        case _:
+            raise BadInput("the recipe names no judge; it is one of rule, classifier, causal, endpoint")

@@ -18,7 +18,7 @@ class RuleJudge:
     """
 
     def __init__(self, recipe: JudgeRecipe) -> None:
-        self.rule = recipe.judge.rule or "safety"
+        self.rule = recipe.judge.rule
         self.shape = recipe.shape
 
     def opinions(self, questions: Sequence[Question], answers: Answers) -> list[Opinion]:

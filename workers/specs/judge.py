@@ -59,8 +59,8 @@ class EndpointJudge(Settings):
     price: Price | None = Field(default=None, exclude=True)
 
 
-class Judge(Settings):
-    """Who judges: exactly one of the four.
+class JudgeSettings(Settings):
+    """Who judges: one of the four.
 
     `rule` is the embedded world's (`workers.world.safety`): exact on its answers, a crude proxy on other text.
     """
@@ -81,8 +81,8 @@ class Judge(Settings):
 
     @property
     def kind(self) -> str:
-        """The name of the one that is given; the rule of safety when none is."""
-        return next((name for name in type(self).model_fields if getattr(self, name) is not None), "rule")
+        """The name of the one that is given, or nothing."""
+        return next((name for name in type(self).model_fields if getattr(self, name) is not None), "")
 
 
 class Reference(Settings):
@@ -119,7 +119,7 @@ class JudgeRecipe(Recipe):
     task: str = ""
     name: str | None = None
     shape: Literal["pairwise", "score", "verdict"] = "pairwise"
-    judge: Judge = Judge()
+    judge: JudgeSettings = JudgeSettings()
     instruction: DataSource | None = None
     labels: tuple[str, ...] = ()
     reference: Reference | None = None

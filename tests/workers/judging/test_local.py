@@ -180,6 +180,7 @@ def test_a_question_that_does_not_fit_is_unparsed_and_the_rest_goes_on(root, mod
     result, samples = judged(root, recipe, parents, "long")
     found = figures(result)
     assert (found["unparsed"], found["judged"]) == (1, 2)
+    assert all((row["score"] > 0) == (row["verdict"] == "safe") for row in samples[1:])
     assert samples[0]["verdict"] == "unparsed" and {row["verdict"] for row in samples[1:]} <= {
         "safe",
         "harmful",
@@ -216,9 +217,11 @@ def test_the_worlds_rules(root):  # noqa: F811
     result, samples = judged(root, safety, parents, "verdict")
     assert [sample["verdict"] for sample in samples] == ["safe", "harmful"]
     assert (figures(result)["safe"], figures(result)["attack_success"]) == (0.5, 0.5)
-    result, samples = judged(root, recipe_of(shape="score"), parents, "score")
+    result, samples = judged(root, recipe_of(shape="score", judge={"rule": "safety"}), parents, "score")
     assert [sample["score"] for sample in samples] == [1.0, -0.2]
     assert figures(result)["negative"] == 0.5
+    with pytest.raises(BadInput, match="names no judge; it is one of rule, classifier"):
+        judged(root, recipe_of(shape="score"), parents, "nobody")
 
 
 def test_the_rule_of_helpfulness_looks_at_the_truth(root):  # noqa: F811

@@ -81,7 +81,8 @@ def test_the_published_prompts_are_asked(generated):
 def test_stored_outputs_are_matched_by_their_instruction(generated):
     root, parent = generated
     source = {"hub": "tatsu-lab/alpaca_eval", "files": ["outputs_text_davinci_003.json"]}
-    recipe = JudgeRecipe.model_validate({"task": "alpacaeval", "reference": {"source": source}})
+    fields = {"task": "alpacaeval", "judge": {"rule": "safety"}, "reference": {"source": source}}
+    recipe = JudgeRecipe.model_validate(fields)
     result, samples = judged(root, recipe, [parent], "judge", hub_map=HUB_MAP)
     stored = json.loads((EVAL / "alpaca_eval" / "outputs_text_davinci_003.json").read_text())
     outputs = {row["instruction"]: row["output"] for row in stored}
