@@ -1,9 +1,11 @@
 """The cost of a stage: measured seconds first; published times within a factor of 2 with one figure for a GPU type."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from orchestrator.budget import phases
 from orchestrator.cost import FALLBACK, GPUS, architecture_of, expected_seconds, like_stages
 from orchestrator.cost.architecture import LLAMA_7B, STORIES_260K
 from tests.orchestrator.cost import published
@@ -11,6 +13,7 @@ from tests.orchestrator.cost.published import A100_40, A100_80
 from workers.kinds import find_kind
 from workers.recipe import Execution, Recipe, Resources
 
+PAGE = Path(__file__).parents[2] / "docs" / "cost.md"
 CPU = Resources()
 GPU = Resources(gpus=1, gpu_memory_gb=40)
 TINY_SHAPE = find_kind("pretrain").recipe()
@@ -49,6 +52,22 @@ def test_the_plan_s_own_costs_are_the_predictions() -> None:
     for stage in published.plan().stages:
         if stage.kind.name in ("sft", "dpo", "reference"):
             assert stage.cost == published.stage_seconds(stage, A100_40.utilisation)
+
+
+def test_one_seed_of_the_published_cells_costs_what_the_published_times_add_up_to() -> None:
+    """Alignment study, section 12: about 37 GPU-hours of training a seed. Evaluation stands beside it."""
+    found = phases(published.plan())
+    assert found["training"]["gpu_hours"] == pytest.approx(37, rel=0.25)
+    assert 2 < found["evaluation"]["gpu_hours"] / found["training"]["gpu_hours"] < 5
+
+
+def test_the_page_states_what_the_code_computes() -> None:
+    lines = PAGE.read_text().splitlines()
+    assert [row for row in published.table() if row not in lines] == []
+    for gpu in GPUS:
+        assert any(
+            line.startswith(f"| {gpu.name} ") and f"| {gpu.utilisation:.2f} |" in line for line in lines
+        )
 
 
 def test_every_gpu_type_has_one_utilisation_and_they_are_named_once() -> None:
