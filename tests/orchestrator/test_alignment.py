@@ -261,10 +261,20 @@ def test_curves_are_of_the_cells_of_figures_f2_and_f3() -> None:
             assert training.execution.snapshots == (9, 18, 27, 36, 45, 54, 63)
 
 
+def test_what_a_load_shows_is_the_precision_of_training() -> None:
+    """Of figures at one step the later stage's count: the curve's end comes after the merges' precision."""
+    found = plan()
+    for one in found.experiments:
+        if "unquantized" in one.stages:
+            roles = list(one.stages)
+            assert roles.index("unquantized") < roles.index("curve@63")
+            assert at(found.stages[one.stages["unquantized"]].recipe, "step") == 63
+
+
 def test_small_runs_one_real_model_on_real_rows() -> None:
     found = plan(scale="small")
     assert len(found.experiments) == 160
-    assert "karpathy/stories260K-hf" in found.unresolved
+    assert "HuggingFaceTB/SmolLM2-135M-Instruct" in found.unresolved
     assert {stage.seed for stage in found.stages} == {0, 1}
 
 

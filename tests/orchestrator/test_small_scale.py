@@ -1,6 +1,7 @@
-"""Real input with the network off: a real small model, real preference rows, real MMLU and BBH items.
+"""Real input with the network off: a real model, real preference rows, real items and prompts of all benchmarks.
 
-The figures are not comparable with the paper's: the rows are upstream *test* files, split by a hash of the prompt.
+The figures are not comparable with the paper's: the rows are upstream *test* files, split by a hash of the prompt,
+the model is far smaller than the scale's, and the classifier of toxicity has learned nothing.
 """
 
 from pathlib import Path
@@ -24,14 +25,23 @@ FITTING = (  # the rows at hand: one file for each preference, and safety labels
     'levels.preference.harmless.held_out=["${dataset.own.harmless}"]',
     "--set",
     'levels.preference.helpful.held_out=["${dataset.own.helpful}"]',
+    "--set",
+    'opponent.source.files=["outputs_text_davinci_003.json"]',
 )
+JUDGED = {"alpacaeval": (0.0, 1.0), "rt": (-10.0, 10.0), "red_instruct": (0.0, 1.0)}
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 
 
 @pytest.fixture
 def hub_map(tmp_path: Path) -> Path:
+    model = ASSETS / "models" / "stories260K-hf"
     paths = {
-        "karpathy/stories260K-hf": ASSETS / "models" / "stories260K-hf",
+        "HuggingFaceTB/SmolLM2-135M": model,
+        "HuggingFaceTB/SmolLM2-135M-Instruct": model,
+        "nicholasKluge/ToxicityModel": untrained_classifier(model, tmp_path / "classifier"),
+        "tatsu-lab/alpaca_eval": ASSETS / "eval" / "alpaca_eval",
+        "allenai/real-toxicity-prompts": ASSETS / "eval" / "realtoxicity",
+        "declare-lab/red-instruct": ASSETS / "eval" / "red_instruct",
         "Anthropic/hh-rlhf": ASSETS / "preference",
         "PKU-Alignment/PKU-SafeRLHF": ASSETS / "preference" / "pku-saferlhf.mini.csv",
         "cais/mmlu": ASSETS / "eval" / "mmlu",
@@ -40,6 +50,18 @@ def hub_map(tmp_path: Path) -> Path:
     path = tmp_path / "hub.yaml"
     path.write_text(yaml.safe_dump({hub: str(local) for hub, local in paths.items()}))
     return path
+
+
+def untrained_classifier(model: Path, directory: Path) -> Path:
+    """A reward model as it is before its first step, with the tokenizer of `model`."""
+    import torch
+    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+    torch.manual_seed(0)
+    config = AutoConfig.from_pretrained(model, num_labels=1)
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(directory)
+    AutoTokenizer.from_pretrained(model).save_pretrained(directory)
+    return directory
 
 
 @pytest.mark.timeout(1200)
@@ -67,6 +89,10 @@ def test_a_reduced_grid_runs_on_real_rows(tmp_path: Path, hub_map: Path) -> None
     assert frame["mmlu"].between(0.1, 0.5).all()
     assert frame["bbh"].between(0.0, 0.6).all()
     assert frame["preference_accuracy"].between(0.2, 1.0).all()
+    for task, (lowest, highest) in JUDGED.items():
+        assert frame[task].between(lowest, highest).all(), task
+        assert (frame[f"{task}.judged"] == 40).all(), task
+        assert frame[f"{task}.length"].gt(0).all(), task
     losses = results.curves(runs).query("name == 'loss'")
     first = losses[losses["step"] <= 5].groupby("stage")["value"].mean()
     last = losses[losses["step"] > 35].groupby("stage")["value"].mean()
@@ -75,7 +101,7 @@ def test_a_reduced_grid_runs_on_real_rows(tmp_path: Path, hub_map: Path) -> None
 
 def test_a_missing_model_is_said_once_and_holds_what_needs_it(tmp_path: Path, hub_map: Path) -> None:
     mapping = yaml.safe_load(hub_map.read_text())
-    mapping["karpathy/stories260K-hf"] = str(tmp_path / "nowhere")
+    mapping["HuggingFaceTB/SmolLM2-135M"] = str(tmp_path / "nowhere")
     hub_map.write_text(yaml.safe_dump(mapping))
     done = yates(
         "run",
