@@ -62,6 +62,8 @@ def agreement(
 ) -> Agreement:
     """Ask the judge about every labelled item, pairs in both orders or as they are, and compare.
 
+    Equal answers are a tie and nobody is asked, as in a judge stage.
+
     Raises:
         BadInput: the judge cannot work at all.
         TransientFailure: a service does not answer.
@@ -71,10 +73,14 @@ def agreement(
     questions = [
         Question(item.prompt, item.outputs[::-1] if turned else item.outputs)
         for item in labels
+        if not item.equal
         for turned in shown
     ]
     said = iter(judge.opinions(questions, answers or Answers()))
-    return compare(labels, [[_as_given(next(said), turned) for turned in shown] for _ in labels])
+    choices = [
+        ["tie" if item.equal else _as_given(next(said), turned) for turned in shown] for item in labels
+    ]
+    return compare(labels, choices)
 
 
 def compare(labels: Sequence[Labelled], choices: Sequence[Sequence[str | None]]) -> Agreement:

@@ -22,6 +22,11 @@ class Labelled:
     outputs: tuple[str, ...]
     label: str
 
+    @property
+    def equal(self) -> bool:
+        """Whether it is a pair of equal answers."""
+        return len(self.outputs) == 2 and self.outputs[0] == self.outputs[1]
+
 
 def read_labels(
     path: Path, shape: Literal["pairwise", "verdict"], limit: int | None = None

@@ -49,6 +49,13 @@ def test_a_judge_that_always_takes_the_first():
     assert (found.accuracy.value, found.kappa.value, found.position_bias) == (0.5, 0, None)
 
 
+def test_equal_answers_are_a_tie_and_nobody_is_asked():
+    same = Labelled("p", ("equal", "equal"), "tie")
+    judge = Scripted(["first", "second"])
+    found = agreement([same, PAIRS[0]], judge, both=True)
+    assert len(judge.asked) == 2 and found.accuracy.value == 1 and found.unparsed == 0
+
+
 def test_unparsed_verdicts_are_counted_and_left_out():
     found = compare(PAIRS, [["first", None], [None, None], *[["first", "first"]] * 6])
     assert (found.unparsed, found.items, found.accuracy.n) == (2, 8, 6)
