@@ -8,6 +8,8 @@ import pytest
 from orchestrator.budget import phases
 from orchestrator.cost import FALLBACK, GPUS, architecture_of, expected_seconds, like_stages
 from orchestrator.cost.architecture import LLAMA_7B, STORIES_260K
+from orchestrator.grid import load_grid
+from orchestrator.plan import plan_grid
 from tests.orchestrator.cost import published
 from tests.orchestrator.cost.published import A100_40, A100_80
 from workers.kinds import find_kind
@@ -198,6 +200,50 @@ def test_prompt_sets_are_generated() -> None:
     assert seconds("generate", generate(320)) - load == pytest.approx(
         10 * (seconds("generate", generate(32)) - load), rel=0.01
     )
+
+
+ANSWERS = find_kind("generate").recipe.model_validate(
+    {"prompts": [{"name": "alpacaeval", "format": "alpaca_eval", "limit": 160, "new_tokens": 200}]}
+)
+
+
+def judging(judge: dict[str, Any], **settings: Any) -> float:
+    recipe = {"task": "alpacaeval", "judge": judge, **settings}
+    return seconds("judge", recipe, roles=("generations",), given={"generations": ANSWERS})
+
+
+def test_a_service_is_asked_several_times_at_once() -> None:
+    """160 answers in both orders, 2 s each, 8 at a time."""
+    start = seconds("judge", {"judge": {"rule": "safety"}})
+    endpoint = {"endpoint": {"model": "any"}}
+    assert judging(endpoint) - start == pytest.approx(160 * 2 * 2 / 8)
+    assert judging(endpoint, orders="given") - start == pytest.approx(160 * 2 / 8)
+
+
+def test_a_local_judge_reads_every_answer() -> None:
+    start = seconds("judge", {"judge": {"rule": "safety"}})
+    scored = judging({"classifier": {}}, shape="score") - start
+    assert judging({"causal": {}}) - start > 2 * scored > 0, "both orders of two answers and an instruction"
+
+
+def test_instructions_are_counted_as_alpaca_s_rows() -> None:
+    given = {"instructions": {"source": {"hub": "tatsu-lab/alpaca"}}, "training": {"steps": 100}}
+    assert seconds("sft", given) < seconds("sft", sft()), "HH-RLHF's dialogues are longer"
+    assert seconds("sft", {**given, "max_length": 32}) < seconds("sft", given)
+
+
+def test_a_row_of_which_nothing_is_known_is_half_of_the_longest() -> None:
+    def row(longest: int) -> float:
+        return seconds("sft", {"training": {"steps": 100}, "max_length": longest})
+
+    assert row(64) < row(512) < row(600)
+    assert row(600) == row(2048), "three hundred tokens at most"
+
+
+def test_the_tiny_grid_takes_about_as_long_as_it_was_measured_to() -> None:
+    """docs/measured.md: 10.4 minutes on two cores."""
+    plan = plan_grid(load_grid(published.GRID))
+    assert 10.4 / 1.5 < sum(stage.cost for stage in plan.stages) / 2 / 60 < 10.4 * 1.5
 
 
 def test_a_kind_that_the_model_does_not_know_costs_a_default() -> None:
