@@ -1,13 +1,15 @@
-"""The logged losses against independent NumPy: step 3's batch on the weights after step 2, dropout off."""
+"""The logged figures of ten steps against independent NumPy: each batch on the weights before it, dropout off."""
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
 
-from tests.support.training import DPO, NF4, SFT, Lab, dpo_recipe, lora, reference_of, sft_recipe
+from tests.support.training import DPO, NF4, SFT, Lab, Ran, dpo_recipe, lora, reference_of, sft_recipe, short
 from workers.context import BadInput, Parent
 from workers.data.prepared import tokenized_pairs
 from workers.models.adapters import attach_adapter
@@ -18,8 +20,9 @@ from workers.specs.model import LoraRecipe, ModelRecipe
 from workers.stages import dpo, sft
 from workers.training.reference import pair_key, read_reference
 
-EXECUTION = Execution(device="cpu", snapshots=(2,))
-BATCH = slice(8, 12)
+STEPS = 10
+BATCH = 4
+EXECUTION = Execution(device="cpu", snapshots=tuple(range(1, STEPS)))
 
 
 def without_dropout() -> LoraRecipe:
@@ -43,49 +46,88 @@ def token_logps(model, ids: list[int], start: int) -> np.ndarray:
     return log_softmax(logits[start - 1 : -1])[np.arange(len(ids) - start), ids[start:]]
 
 
+def policies(model: Any, ran: Ran) -> Iterator[tuple[int, Any]]:
+    """(step, the model as it was before that step), from the start: the adapter adds nothing at first."""
+    yield 1, model
+    adapted = None
+    for step in range(2, STEPS + 1):
+        directory = ran.output / "snapshots" / f"{step - 1:06}" / "adapter"
+        if adapted is None:
+            adapted = attach_adapter(model, directory)
+        else:
+            adapted.load_adapter(str(directory), adapter_name=str(step))
+            adapted.set_adapter(str(step))
+        yield step, adapted.eval()
+
+
+def batch_of(rows: list[dict[str, Any]], step: int) -> list[dict[str, Any]]:
+    return rows[(step - 1) * BATCH : step * BATCH]
+
+
 @pytest.mark.parametrize("mask_prompt", [True, False])
 def test_sft_is_the_mean_over_target_tokens(lab: Lab, base: Parent, mask_prompt: bool):
-    recipe = sft_recipe(adapter=without_dropout(), mask_prompt=mask_prompt)
+    recipe = sft_recipe(adapter=without_dropout(), mask_prompt=mask_prompt, training=short(STEPS))
     ran = lab.run(SFT, recipe, (base,), execution=EXECUTION)
     context = lab.context(ran.stage, (base,))
     source = parent_source(base)
-    rows = sft.training_rows(recipe, context, load_tokenizer(context, source.directory))[0][BATCH]
+    rows = sft.training_rows(recipe, context, load_tokenizer(context, source.directory))[0]
+    expected = {}
     with borrowed_base(context, source, ModelRecipe()) as model:
-        adapted = attach_adapter(model, ran.output / "snapshots" / "000002" / "adapter")
-        logps = []
-        for row in rows:
-            targets = [place for place, label in enumerate(row["labels"]) if label != -100 and place > 0]
-            logps.append(token_logps(adapted, row["input_ids"], targets[0]))
-    expected = -np.concatenate(logps).mean()
-    assert curve(ran, "loss")[3] == pytest.approx(expected, rel=1e-5)
+        for step, policy in policies(model, ran):
+            logps = [
+                token_logps(policy, row["input_ids"], max(1, row["labels"].count(-100)))
+                for row in batch_of(rows, step)
+            ]
+            expected[step] = -np.concatenate(logps).mean()
+    assert curve(ran, "loss") == pytest.approx(expected, rel=1e-5)
 
 
 def test_dpo_is_the_published_loss(lab: Lab, base: Parent, reference: Parent):
-    recipe = dpo_recipe(adapter=without_dropout(), beta=0.3)
+    recipe = dpo_recipe(adapter=without_dropout(), beta=0.3, training=short(STEPS))
     ran = lab.run(DPO, recipe, (base, reference), execution=EXECUTION)
     context = lab.context(ran.stage, (base, reference))
     source = parent_source(base)
     tokenizer = load_tokenizer(context, source.directory)
     pairs, _ = tokenized_pairs(context, recipe.preferences, recipe.template, tokenizer, seed=recipe.seed)
-    rows = dpo.training_rows(recipe, pairs, None)[BATCH]
+    rows = dpo.training_rows(recipe, pairs, None)
 
-    def sequence(model, row, name: str) -> float:
-        return token_logps(model, row["prompt_ids"] + row[name], len(row["prompt_ids"])).sum()
+    def sequence(model: Any, row: dict[str, Any], name: str) -> float:
+        return float(token_logps(model, row["prompt_ids"] + row[name], len(row["prompt_ids"])).sum())
 
-    def both(model) -> np.ndarray:
+    def both(model: Any, step: int) -> np.ndarray:
+        batch = batch_of(rows, step)
         return np.array(
-            [[sequence(model, row, name) for name in ("chosen_ids", "rejected_ids")] for row in rows]
+            [[sequence(model, row, name) for name in ("chosen_ids", "rejected_ids")] for row in batch]
         )
 
+    figures: dict[str, dict[int, float]] = {}
     with borrowed_base(context, source, ModelRecipe()) as model:
-        reference_logps = both(model)
-        policy_logps = both(attach_adapter(model, ran.output / "snapshots" / "000002" / "adapter"))
-    ratios = policy_logps - reference_logps
-    h = ratios[:, 0] - ratios[:, 1]
-    assert curve(ran, "loss")[3] == pytest.approx(np.log1p(np.exp(-0.3 * h)).mean(), rel=1e-5)
-    assert curve(ran, "rewards/margins")[3] == pytest.approx((0.3 * h).mean(), rel=1e-4)
-    assert curve(ran, "rewards/accuracies")[3] == pytest.approx((h > 0).mean())
-    assert curve(ran, "logps/chosen")[3] == pytest.approx(policy_logps[:, 0].mean(), rel=1e-5)
+        references = {step: both(model, step) for step in range(1, STEPS + 1)}
+        for step, policy in policies(model, ran):
+            logps = both(policy, step)
+            for name, value in published(logps, references[step], 0.3).items():
+                figures.setdefault(name, {})[step] = value
+    del figures["rewards/accuracies"][1]  # margins of nothing but rounding
+    for name, expected in figures.items():
+        found = {step: curve(ran, name)[step] for step in expected}
+        assert found == pytest.approx(expected, rel=2e-5, abs=2e-5), name
+    assert figures["loss"][1] == pytest.approx(math.log(2), abs=1e-12)
+    assert figures["rewards/margins"][STEPS] > 0.05
+
+
+def published(policy: np.ndarray, reference: np.ndarray, beta: float) -> dict[str, float]:
+    """Loss and figures from summed log-probabilities (pairs, [chosen, rejected]); section 4.2 of the study."""
+    rewards = beta * (policy - reference)
+    margins = rewards[:, 0] - rewards[:, 1]
+    return {
+        "loss": float(-np.log(1 / (1 + np.exp(-margins))).mean()),
+        "rewards/chosen": float(rewards[:, 0].mean()),
+        "rewards/rejected": float(rewards[:, 1].mean()),
+        "rewards/margins": float(margins.mean()),
+        "rewards/accuracies": float((margins > 0).mean()),
+        "logps/chosen": float(policy[:, 0].mean()),
+        "logps/rejected": float(policy[:, 1].mean()),
+    }
 
 
 def test_reference_rows_are_summed_answer_logps(lab: Lab, base: Parent, reference: Parent):
