@@ -20,9 +20,13 @@ from orchestrator.cost.architecture import (
     brings_model,
     of_config,
 )
+from orchestrator.grid import load_grid
+from orchestrator.hub import Hub
+from orchestrator.plan import plan_grid
 from tests.orchestrator.cost.measured_lengths import real_assets
+from tests.orchestrator.cost.published import GRID
 from workers.kinds import find_kind
-from workers.specs.model import LLAMA_PROJECTIONS
+from workers.specs.model import LLAMA_PROJECTIONS, ModelRecipe
 
 
 @pytest.mark.parametrize(
@@ -128,3 +132,26 @@ def test_a_fresh_model_and_a_judge_are_brought_along() -> None:
     assert brings_model(judge) and architecture_of(judge).layers == 12  # type: ignore[union-attr]
     assert brings_model(find_kind("pretrain").recipe())
     assert not brings_model(named("a/gpt2"))
+
+
+def test_the_hub_says_where_a_model_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    mapped, snapshot = tmp_path / "mapped", tmp_path / "cache" / "models--a--cached" / "snapshots" / "abc"
+    mapped.mkdir()
+    snapshot.mkdir(parents=True)
+    (refs := snapshot.parents[1] / "refs").mkdir()
+    (refs / "main").write_text("abc")
+    hub = Hub({"a/mapped": str(mapped)})
+    places = {
+        name: hub.model_directory(ModelRecipe(hub=name)) for name in ("a/mapped", "a/cached", "a/nowhere")
+    }
+    assert places == {"a/mapped": mapped, "a/cached": snapshot, "a/nowhere": None}
+    assert hub.model_directory(ModelRecipe()) is None
+
+
+def test_a_plan_reads_the_config_of_a_mapped_model(tmp_path: Path) -> None:
+    """The published shape of the id gives way to the mapped one, so the same grid costs less."""
+    (tmp_path / "config.json").write_text(json.dumps(GPT2_CONFIG))
+    grid = load_grid(GRID, scale="paper", where='model == "llama-1-7b" and seed == 0 and adapter == "lora"')
+    published, mapped = (plan_grid(grid, paths) for paths in (None, {"huggyllama/llama-7b": str(tmp_path)}))
+    assert sum(stage.cost for stage in mapped.stages) < 0.3 * sum(stage.cost for stage in published.stages)
