@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from orchestrator.data.check import Checked, PairCount
     from orchestrator.data.overlap import OverlapReport
 
+WIDTH = 160
+
 app = typer.Typer(help="The data of a grid, before it runs.", no_args_is_help=True, add_completion=False)
 
 
@@ -145,9 +147,10 @@ def _count_text(count: "PairCount") -> str:
     expected = (
         f" (published: {count.expected:,}, {count.usable - count.expected:+,})" if count.expected else ""
     )
+    taken = f", {count.taken:,} in this split by the prompt" if count.taken != count.usable else ""
     return (
         f"pairs: {count.dataset} {count.preference} {count.split}: {count.read:,} rows, {count.usable:,} usable"
-        f"{expected}; dropped: {drop_text(count.dropped)}"
+        f"{expected}{taken}; dropped: {drop_text(count.dropped)}"
     )
 
 
@@ -175,8 +178,10 @@ def _print_overlap(report: "OverlapReport", length: int) -> None:
 
 
 def _print_table(table: "Table") -> None:
-    """As wide as its content where nobody looks at a terminal."""
+    """As wide as its content needs where nobody looks at a terminal."""
     from rich.console import Console
 
     console = Console(markup=False, highlight=False)
-    console.print(table, width=None if console.is_terminal else max(console.width, 160))
+    if not console.is_terminal:
+        console.width = max(console.width, WIDTH)
+    console.print(table)

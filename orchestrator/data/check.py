@@ -18,13 +18,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PairCount:
-    """The rows of one preference and split: read, usable, dropped by rule, and what was expected of them."""
+    """The rows of one preference and split: read, usable, dropped by rule, and what was expected of them.
+
+    `taken` is how many of the usable ones the split gets; fewer where one file is divided by prompts.
+    """
 
     dataset: str
     preference: Preference
     split: "Split"
     read: int
     usable: int
+    taken: int
     dropped: dict[str, int]
     expected: int | None = None
     problem: str = ""
@@ -121,7 +125,7 @@ def _counted(
     from workers.data.counts import count_of, mismatch
     from workers.data.preferences import usable_pairs
 
-    found = usable_pairs(context, data, preference, split)
+    found, taken = usable_pairs(context, data, preference, split)
     usable, dropped = len(found.pairs), {reason: n for reason, n in found.dropped.items() if n}
     count = count_of(data, preference, usable)
     known = split == "train" and data.source.world is None
@@ -129,4 +133,4 @@ def _counted(
     if not usable:
         problem = f"{data.dataset} ({preference}, {split}): none of {found.read:,} rows is usable: {dropped}"
     expected = count.expected if known else None
-    return PairCount(data.dataset, preference, split, found.read, usable, dropped, expected, problem)
+    return PairCount(data.dataset, preference, split, found.read, usable, taken, dropped, expected, problem)

@@ -40,7 +40,7 @@ class Need:
 
     `files` are the patterns of the files that matter, empty for all. `purposes` name the stage kinds and
     benchmarks. `training` and `testing` are the preference pairs that come from it, by split. `longest` is the
-    most tokens that a stage gives to a model.
+    most tokens that a training row may have.
     """
 
     identity: Identity
@@ -113,10 +113,10 @@ def _add(need: Need, source: DataSource | ModelRecipe, owners: tuple[Settings, .
 
 
 def _longest(recipe: Settings) -> int:
-    limit = getattr(recipe, "max_length", None) or getattr(
-        getattr(recipe, "preferences", None), "max_length", 0
-    )
-    return int(limit)
+    """The length to which a stage fills its rows; evaluation and judging heed the model's own limit."""
+    pairs: int = getattr(getattr(recipe, "preferences", None), "max_length", 0)
+    whole: int = getattr(recipe, "max_length", pairs)
+    return whole if hasattr(recipe, "training") else pairs
 
 
 def _usual_files(owner: Settings) -> list[str]:

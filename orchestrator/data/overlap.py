@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.data.surroundings import surroundings
 from workers.context import BadInput, StageContext
-from workers.recipe import Recipe, Settings
+from workers.recipe import Recipe
 from workers.specs.data import PreferenceData
 
 if TYPE_CHECKING:
@@ -110,8 +110,7 @@ def _sets_of(recipe: Recipe) -> Iterator[tuple[Any, str, Texts]]:
         elif ":" not in benchmark.task:
             yield (benchmark.task, benchmark.source), benchmark.task, _items(benchmark)
     for prompts in getattr(recipe, "prompts", ()):
-        if isinstance(prompts, Settings) and hasattr(prompts, "source"):
-            yield (prompts.source, prompts), prompts.name, _prompts(prompts)
+        yield prompts, prompts.name, _prompts(prompts)
 
 
 def _held_out(data: PreferenceData) -> Texts:

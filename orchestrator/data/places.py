@@ -51,11 +51,13 @@ def find(need: Need, hub_map: Mapping[str, str]) -> Place:
 
 
 def _measured(need: Need, where: Where, path: Path) -> Place:
-    files = [path] if path.is_file() else matching(path, need.patterns)
+    # A mirror may have a layout of its own; the patterns are the hub's.
+    patterns = need.patterns if where == "hub cache" or need.identity.repository == "model" else []
+    files = [path] if path.is_file() else matching(path, patterns)
     size = sum(file.stat().st_size for file in files)
     problem = model_problem(path, need.longest) if need.identity.repository == "model" else ""
     if not problem and not files:
-        problem = f"has none of the files {', '.join(need.patterns)}"
+        problem = f"has none of the files {', '.join(patterns)}" if patterns else "holds no file"
     if not problem and where == "hub cache":
         problem = _partial(need)
     return Place(where, path, size, problem)

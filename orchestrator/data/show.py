@@ -1,6 +1,6 @@
 """What a model will really see in one stage of a plan: rendered text, tokens, loss mask. Masked unless asked."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,9 +64,9 @@ def find_stage(plan: "Plan", name: str) -> tuple[str, int]:
     )
 
 
-def _ancestors(plan: "Plan", own: "Iterator[int] | object") -> list[int]:
+def _ancestors(plan: "Plan", own: Iterable[int]) -> list[int]:
     """Stages and everything that they stand on, an experiment's own first."""
-    order = list(own)  # type: ignore[call-overload]
+    order = list(own)
     for index in order:
         order += [parent for _, parent in plan.stages[index].parents if parent not in order]
     return order

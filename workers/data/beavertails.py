@@ -41,10 +41,11 @@ def helpful_pair(row: Row) -> Pair:
 READERS: dict[str, Callable[[Row], Pair]] = {"harmless": harmless_pair, "helpful": helpful_pair}
 
 
-def paired_answers(rows: Iterable[Row], preference: str) -> list[Pair]:
+def paired_answers(rows: Iterable[Row], preference: str) -> tuple[list[Pair], int]:
     """Harmless pairs from single answers: fields question, answer, label (1 unsafe, 0 safe).
 
-    Every safe answer to a question meets every unsafe one; a question without both gives no pair.
+    Every safe answer to a question meets every unsafe one; a question without both gives no pair, and the number
+    of rows with such a question comes second.
 
     Raises:
         BadInput: another preference is asked for; the file has no better-answer label.
@@ -58,12 +59,13 @@ def paired_answers(rows: Iterable[Row], preference: str) -> list[Pair]:
     for row in rows:
         safe, unsafe = answers.setdefault(str(row["question"]).strip(), ([], []))
         (unsafe if str(row["label"]).strip() == "1" else safe).append(str(row["answer"]).strip())
-    return [
+    pairs = [
         Pair(question, good, bad)
         for question, (safe, unsafe) in answers.items()
         for good, bad in product(safe, unsafe)
         if question and good and bad and good != bad
     ]
+    return pairs, sum(len(safe) + len(unsafe) for safe, unsafe in answers.values() if not (safe and unsafe))
 
 
 def _flag(row: Row, name: str) -> bool:

@@ -64,13 +64,17 @@ def single_preferences(data: PreferenceData) -> tuple[Preference, ...]:
 
 def usable_pairs(
     context: StageContext, data: PreferenceData, preference: Preference, split: Split
-) -> PairSet:
-    """Every pair of one preference that the drop rules leave, before any of them is held out.
+) -> tuple[PairSet, int]:
+    """Every pair of one preference that the drop rules leave, and how many of them `split` gets.
+
+    They differ where one file holds all rows, which are divided by the prompt's hash.
 
     Raises:
         BadInput: as `load_pairs`, but counts are not compared.
     """
-    return _read(context, data, preference, split)[0]
+    found, whole = _read(context, data, preference, split)
+    kept = _divided(found.pairs, data, split) if whole else found.pairs
+    return found, len(kept)
 
 
 def in_held_out(prompt: str, share: float, name: str = "held-out") -> bool:
@@ -99,10 +103,14 @@ def _load_one(context: StageContext, data: PreferenceData, preference: Preferenc
     if split == "train" and data.source.world is None:
         check_count(data, preference, len(found.pairs), found.dropped)
     if whole:
-        kept = [pair for pair in found.pairs if in_held_out(pair.prompt, data.held_out) == (split == "test")]
+        kept = _divided(found.pairs, data, split)
         found.dropped["other split"] += len(found.pairs) - len(kept)
         found.pairs = kept
     return found
+
+
+def _divided(pairs: list[Pair], data: PreferenceData, split: Split) -> list[Pair]:
+    return [pair for pair in pairs if in_held_out(pair.prompt, data.held_out) == (split == "test")]
 
 
 def _read(
@@ -145,8 +153,9 @@ def _parse(dataset: str, rows: Iterator[Row], preference: str) -> PairSet:
     rows = chain([first], rows)
     if dataset == "beavertails" and all(name in first for name in beavertails.MINI_FIELDS):
         singles = list(rows)
-        pairs = [_marked(pair, preference) for pair in beavertails.paired_answers(singles, preference)]
-        return PairSet(pairs, len(singles), Counter())
+        pairs, alone = beavertails.paired_answers(singles, preference)
+        marked = [_marked(pair, preference) for pair in pairs]
+        return PairSet(marked, len(singles), Counter({"answer alone": alone}))
     reader = hh_pair if dataset == "hh-rlhf" else beavertails.READERS[preference]
     return _read_each(rows, reader, preference)
 

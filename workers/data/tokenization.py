@@ -92,7 +92,7 @@ class Tokenization:
         rejected = self._encode([(pair, pair.rejected) for pair in usable])
         found = [self._pair(*both) for both in zip(chosen, rejected, strict=True)]
         return [
-            TokenizedPair(fitted[0], *fitted[1], key=row_key(pair, pair.chosen))
+            TokenizedPair(fitted[0], fitted[1][0], fitted[1][1], row_key(pair, pair.chosen))
             for pair, fitted in zip(usable, found, strict=True)
             if fitted
         ]

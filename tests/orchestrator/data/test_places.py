@@ -74,10 +74,18 @@ def test_a_part_of_a_repository_in_the_cache_can_be_fetched(empty_cache: Path) -
     assert part.problem.startswith("holds no safetensors")
 
 
-def test_a_directory_without_the_files_that_are_read_is_a_problem(tmp_path: Path) -> None:
-    directory(tmp_path, {"other.csv": "x"})
+def test_a_data_set_in_the_cache_without_the_files_that_are_read_is_a_problem(empty_cache: Path) -> None:
+    directory(empty_cache / "datasets--org--name", {"refs/main": "abc", "snapshots/abc/other.csv": "x"})
+    need = Need(Identity("dataset", "org/name"), files={"round0/*.jsonl.xz"})
+    found = find(need, {})
+    assert found.problem == "has none of the files round0/*.jsonl.xz" and found.fetchable
+
+
+def test_a_mirror_may_have_a_layout_of_its_own(tmp_path: Path) -> None:
     need = Need(Identity("dataset", str(tmp_path)), files={"round0/*.jsonl.xz"})
-    assert find(need, {}).problem == "has none of the files round0/*.jsonl.xz"
+    assert find(need, {}).problem == "holds no file"
+    directory(tmp_path, {"other.csv": "x"})
+    assert (find(need, {}).problem, find(need, {}).size) == ("", 1)
 
 
 def test_hidden_files_and_other_formats_of_weights_do_not_count(tmp_path: Path) -> None:

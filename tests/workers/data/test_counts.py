@@ -3,6 +3,7 @@
 import json
 import lzma
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -92,8 +93,14 @@ def test_nothing_is_compared_for_the_world_the_test_split_or_without_an_expectat
 
 
 def test_usable_pairs_are_counted_whatever_is_expected(context, source):
-    found = usable_pairs(context, expecting(source, helpful=7), "helpful", "train")
-    assert (found.read, len(found.pairs)) == (40, 39)
+    found, kept = usable_pairs(context, expecting(source, helpful=7), "helpful", "train")
+    assert (found.read, len(found.pairs), kept) == (40, 39, 39)
+
+
+def test_one_file_for_all_is_divided(context, source):
+    (Path(source.hub) / "round0" / "test.jsonl.xz").unlink()
+    kept = [usable_pairs(context, expecting(source), "helpful", split)[1] for split in ("train", "test")]
+    assert sum(kept) == 39 and min(kept) > 0
 
 
 @given(st.integers(0, 10_000), st.integers(1, 10_000), st.floats(0, 0.5))

@@ -97,7 +97,8 @@ def test_every_safe_answer_meets_every_unsafe_one():
             ("r", "x", "0"),
         ]
     ]
-    assert paired_answers(rows, "harmless") == [Pair("q", "good1", "bad1"), Pair("q", "good1", "bad2")]
+    pairs = [Pair("q", "good1", "bad1"), Pair("q", "good1", "bad2")]
+    assert paired_answers(rows, "harmless") == (pairs, 1)
     with pytest.raises(BadInput, match="no helpful preference"):
         paired_answers(rows, "helpful")
 
@@ -226,10 +227,13 @@ def test_the_real_hh_rows_parse(context, assets, preference, name, expected):
     data = PreferenceData(dataset="hh-rlhf", preference=preference, source=source, held_out=0.0)
     found = load_pairs(context, data, "train")
     assert found.read == expected
-    assert len(found.pairs) > 0.98 * expected
+    assert +found.dropped == {"empty": 4}
+    assert len(found.pairs) == expected - 4
 
 
 def test_the_real_single_answers_pair_up(context, assets):
     source = DataSource(hub=str(assets / "preference" / "pku-saferlhf.mini.csv"))
     data = PreferenceData(dataset="beavertails", source=source, held_out=0.0)
-    assert len(load_pairs(context, data, "train").pairs) == 530
+    found = load_pairs(context, data, "train")
+    assert (found.read, len(found.pairs)) == (4000, 530)
+    assert 0 < found.dropped["answer alone"] < 4000
