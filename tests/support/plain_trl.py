@@ -11,7 +11,7 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig, set_peft_model_state_dict
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 COMMON = {
@@ -53,6 +53,7 @@ def _trained(
             processing_class=AutoTokenizer.from_pretrained(str(model)),
             peft_config=configuration,
         )
+        trainer.remove_callback(PrinterCallback)
         set_peft_model_state_dict(trainer.model, load_file(adapter / "adapter_model.safetensors"))
         trainer.train()
     return trainer
