@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 
 import results
 from orchestrator.grid import load_grid
@@ -220,27 +219,32 @@ def test_answers_at_a_step_have_the_training_keep_it(path) -> None:
     assert {stage.execution.snapshots for stage in plan.stages if stage.name == "sft"} == {(2,)}
 
 
-def test_from_model_to_verdict(path, tmp_path, monkeypatch) -> None:
+STRICT = """\
+  strict:
+    kind: judge
+    parents: {generations: generate, opponent: original}
+    recipe: {seed: 0, task: helpful, name: strict, ties: loss, judge: "${judges.paid}"}
+    resources: {network: true}
+    execution: {service: "${service}"}
+"""
+
+
+def test_from_model_to_verdict(tmp_path, monkeypatch) -> None:
     """The grid as it is run: answers are kept, rules and a real service judge them, and nothing holds the key."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     service = Service()
     runs = tmp_path / "runs"
     with serving(service) as address:
         given = ["--set", "price={input: 0, output: 0}", "--set", f"service={{base_url: '{address}'}}"]
-        done = commands.yates("run", path, "-w", runs, *given)
-        assert done.returncode == 0, done.stdout + done.stderr
-        paid = len(service.paid)
-        again = commands.yates("run", path, "-w", runs, *given, "--set", "pipeline.paid.recipe.ties=loss")
-        assert again.returncode == 0, again.stdout + again.stderr
+        path = write(tmp_path, GRID + STRICT)
+        done = commands.yates("run", path, "-w", runs, *given, YATES_LOCAL_SLOTS="1")
+    assert done.returncode == 0, done.stdout + done.stderr
     frame = results.load(runs)
-    frame = frame[frame["status"] == "done"]
     assert {"toxic", "helpful", "duel", "duel.position_bias", "duel.length", "toxic.repetition"} <= set(frame)
-    assert frame[["toxic", "helpful", "duel"]].stack().between(0, 1).all()
+    assert frame[["toxic", "helpful", "duel", "strict"]].stack().between(0, 1).all()
+    assert (frame["strict"] <= frame["duel"]).all()
     kept = results.samples(runs)
     assert kept["tokens"].notna().all() and kept["ended"].notna().all()
-    assert paid == len(set(service.paid)), "no question is paid twice"
-    assert len(service.paid) == paid, "another rule for ties asks nobody again"
-    everything = done.stdout + done.stderr + again.stdout + again.stderr
-    assert KEY not in everything
+    assert service.paid and len(service.paid) == len(set(service.paid)), "no question is paid twice"
+    assert KEY not in done.stdout + done.stderr
     assert [path for path in runs.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()] == []
-    assert yaml.safe_load(path.read_text())["study"] == "judged"

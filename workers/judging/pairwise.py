@@ -10,6 +10,7 @@ from workers.evaluation.statistics import Estimate, clustered_mean
 from workers.identity import derive_seed
 from workers.judging.items import Item
 from workers.judging.judge import Opinion, Question
+from workers.judging.length import length_controlled
 from workers.specs.judge import JudgeRecipe
 
 OUTCOMES = {"first": 1.0, "second": 0.0, "tie": 0.5}
@@ -110,7 +111,7 @@ def _outcome(opinion: Opinion, first: bool) -> float | None:
 
 
 def rows_of(name: str, found: Sequence[Compared], recipe: JudgeRecipe) -> list[MetricRow]:
-    """Win rate (primary) with its counts, the win rate in each order, and two measures of position bias.
+    """Win rate (primary), at equal lengths too, its counts, the rate in each order, two measures of position bias.
 
     `position_bias` is the share of items whose verdict turns round with the order; `first_position` the share of
     decided verdicts that favour the answer shown first (0.5: none). Equal answers, which nobody compared, count in
@@ -123,6 +124,7 @@ def rows_of(name: str, found: Sequence[Compared], recipe: JudgeRecipe) -> list[M
     showings = [showing for each in found for showing in each.showings]
     rows = [
         estimate_row(name, "win_rate", win_rate(found, recipe), "share", primary=True),
+        estimate_row(name, "win_rate_length_controlled", _length_controlled(found, recipe), "share"),
         *(metric(name, counts[key], metric=names[key], n=len(found), unit="items") for key in counts),
         metric(name, sum(each.same for each in found), metric="equal", n=len(found), unit="items"),
         metric(
@@ -141,6 +143,14 @@ def win_rate(found: Sequence[Compared], recipe: JudgeRecipe) -> Estimate:
     """The mean of what the items count."""
     values = [(each.value(recipe), each.item.prompt) for each in found]
     return _mean([(value, prompt) for value, prompt in values if value is not None])
+
+
+def _length_controlled(found: Sequence[Compared], recipe: JudgeRecipe) -> Estimate:
+    """The win rate at equal lengths of both answers."""
+    counted = [(each.value(recipe), each.item) for each in found]
+    known = [(value, item) for value, item in counted if value is not None]
+    differences = [float(len(item.answer) - len(item.reference or "")) for _, item in known]
+    return length_controlled([value for value, _ in known], differences, [item.prompt for _, item in known])
 
 
 def _bias_rows(name: str, found: Sequence[Compared], recipe: JudgeRecipe) -> list[MetricRow]:

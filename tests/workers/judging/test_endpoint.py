@@ -197,6 +197,19 @@ def test_a_body_that_states_nothing_is_unparsed(tmp_path, recipe, parents, conte
     assert bool(list((tmp_path / "cache").rglob("*.json"))) == kept
 
 
+def test_bodies_that_are_always_broken_are_unparsed(tmp_path, recipe, parents):
+    service = Service()
+    with serving(service) as behind, faults_between(behind, ["truncated"] * 99) as (address, _):
+        result, _ = judged(tmp_path, recipe, parents, execution=reaching(address))
+    assert figures(result)["unparsed_verdicts"] == ASKED
+    assert not list((tmp_path / "cache").rglob("*.json")), "nothing that could be read later was kept"
+
+
+def test_an_address_where_nobody_speaks_the_protocol(tmp_path, recipe, parents):
+    with serving(Service()) as address, pytest.raises(BadInput, match=r"judge judge-1: .*404"):
+        judged(tmp_path, recipe, parents, execution=reaching(address.removesuffix("/v1")))
+
+
 def test_a_missing_key_is_said_before_any_work(tmp_path, recipe, parents, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY")
     service = Service()
