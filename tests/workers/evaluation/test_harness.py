@@ -7,6 +7,7 @@ from lm_eval.api.task import ConfigurableTask
 from lm_eval.models.huggingface import HFLM
 
 from tests.workers.evaluation.examinee import WORLD
+from tests.workers.evaluation.test_prefix_cache import Passes
 from workers.data.rows import read_rows
 from workers.evaluation.harness import HarnessModel, LocalTask, Rows, prepare, template
 from workers.world import world_directory
@@ -56,6 +57,22 @@ def test_cloze_equals_lm_eval(directory, candidate, plain, shots):
     rows = list(read_rows(directory / "mmlu/test.jsonl"))[:30]
     examples = list(read_rows(directory / "mmlu/dev.jsonl"))[:shots]
     config = template("mmlu_cloze", task="task", num_fewshot=shots)
+    expected, found, harness = both(config, rows, examples, candidate, plain)
+    assert found["task"]["acc,none"] == expected["results"]["task"]["acc,none"]
+    same_log_probabilities(expected, harness)
+
+
+def test_examples_that_are_read_once_equal_lm_eval(directory, candidate, plain):
+    rows = list(read_rows(directory / "mmlu/test.jsonl"))[:24]
+    examples = list(read_rows(directory / "mmlu/dev.jsonl"))[:4]
+    config = template("mmlu_cloze", task="task", num_fewshot=4)
+    with Passes(candidate.model) as passes:
+        harness = prepare({"task": LocalTask(config, rows, examples)}, candidate, 0)
+        harness.evaluate(candidate)
+    assert passes.shapes[0][0] == 1
+    assert passes.shapes[0][1] > 32
+    assert max(tokens for _, tokens in passes.shapes[1:]) < 32
+    candidate.answers = type(candidate.answers)()
     expected, found, harness = both(config, rows, examples, candidate, plain)
     assert found["task"]["acc,none"] == expected["results"]["task"]["acc,none"]
     same_log_probabilities(expected, harness)
