@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 ENTRY_POINT_GROUP = "yates.kinds"
 
 BUILT_IN = {
+    "tokenize": "workers.specs.tokenize:TOKENIZE",
     "pretrain": "workers.specs.pretrain:PRETRAIN",
     "sft": "workers.specs.sft:SFT",
     "reference": "workers.specs.reference:REFERENCE",

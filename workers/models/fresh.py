@@ -23,7 +23,7 @@ def fresh_model(recipe: ModelRecipe, shape: ModelShape, tokenizer: Any, seed: in
 def configuration(shape: ModelShape, tokenizer: Any) -> Any:
     """The transformers configuration of a shape, with the tokenizer's vocabulary and special ids."""
     special = {
-        "vocab_size": len(tokenizer),
+        "vocab_size": -(-len(tokenizer) // shape.vocabulary_multiple) * shape.vocabulary_multiple,
         "bos_token_id": tokenizer.bos_token_id,
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
@@ -36,7 +36,7 @@ def configuration(shape: ModelShape, tokenizer: Any) -> Any:
 def _llama_like(shape: ModelShape, special: dict[str, Any]) -> Any:
     from transformers import LlamaConfig, MistralConfig
 
-    sizes = {
+    sizes: dict[str, Any] = {
         "hidden_size": shape.hidden_size,
         "num_hidden_layers": shape.layers,
         "num_attention_heads": shape.heads,
@@ -44,6 +44,8 @@ def _llama_like(shape: ModelShape, special: dict[str, Any]) -> Any:
         "intermediate_size": shape.intermediate_size,
         "max_position_embeddings": shape.context,
     }
+    if shape.dropout is not None:
+        sizes["attention_dropout"] = shape.dropout
     if shape.architecture == "mistral":
         return MistralConfig(**sizes, **special, sliding_window=shape.sliding_window)
     return LlamaConfig(**sizes, **special)
@@ -52,11 +54,13 @@ def _llama_like(shape: ModelShape, special: dict[str, Any]) -> Any:
 def _gpt2(shape: ModelShape, special: dict[str, Any]) -> Any:
     from transformers import GPT2Config
 
+    dropout = ("resid_pdrop", "embd_pdrop", "attn_pdrop") if shape.dropout is not None else ()
     return GPT2Config(
         n_embd=shape.hidden_size,
         n_layer=shape.layers,
         n_head=shape.heads,
         n_inner=shape.intermediate_size,
         n_positions=shape.context,
+        **dict.fromkeys(dropout, shape.dropout),
         **special,
     )

@@ -11,7 +11,10 @@ LLAMA_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_pr
 
 
 class ModelShape(Settings):
-    """A model made from scratch: the architecture of transformers and its sizes."""
+    """A model made from scratch: the architecture of transformers and its sizes.
+
+    `vocabulary_multiple` rounds the vocabulary up; `dropout` replaces every dropout rate of the architecture.
+    """
 
     architecture: Literal["llama", "mistral", "gpt2"] = "llama"
     hidden_size: int = Field(default=64, ge=1)
@@ -23,6 +26,8 @@ class ModelShape(Settings):
     sliding_window: int | None = None
     tie_embeddings: bool = False
     initializer_range: float = Field(default=0.02, gt=0)
+    vocabulary_multiple: int = Field(default=1, ge=1)
+    dropout: float | None = Field(default=None, ge=0, lt=1)
 
 
 class ModelRecipe(Settings):

@@ -9,7 +9,7 @@ from transformers import TrainerCallback
 from workers.checkpoints import checkpoint_name
 from workers.context import BadInput, StageContext
 from workers.identity import derive_seed
-from workers.training.divergence import PATIENCE, divergence
+from workers.training.divergence import PATIENCE, LossWatch, divergence
 from workers.training.seeding import seed_all
 from workers.training.validation import VALIDATION_LOSS, Validation, Validator
 
@@ -31,7 +31,8 @@ class StageCallback(TrainerCallback):  # type: ignore[misc]
     """Connects a trainer to its stage.
 
     After the training `stopped` says that it was asked to stop before its end, `diverged` why it was ended,
-    and `expected` is the loss that the first step must show (None: any). `validator` measures on other rows.
+    and `expected` is the loss that the first step must show (None: any). `validator` measures on other rows, `watch`
+    judges the losses instead of the usual rule.
     """
 
     def __init__(self, context: StageContext, seed: int, steps: int, factor: float) -> None:
@@ -44,6 +45,7 @@ class StageCallback(TrainerCallback):  # type: ignore[misc]
         self.expected: tuple[float, float] | None = None
         self.until: int | None = context.memory.get(UNTIL)
         self.validator: Validator | None = None
+        self.watch: LossWatch | None = None
         self._snapshots = set(context.execution.snapshots)
         self._saved = time.monotonic()
         self._started = 0.0
@@ -82,7 +84,8 @@ class StageCallback(TrainerCallback):  # type: ignore[misc]
         losses = _last_losses(state.log_history)
         if state.global_step == 1 and self.expected is not None:
             _check_first_loss(losses[-1], *self.expected)
-        reason = divergence(losses, self.factor)
+        watch = self.watch
+        reason = divergence(losses, self.factor) if watch is None else watch.reason(state.log_history)
         if reason is not None:
             self.diverged = reason
             control.should_training_stop = True
@@ -111,6 +114,8 @@ class StageCallback(TrainerCallback):  # type: ignore[misc]
         with self.context.phase("validate"):
             found = validator.measure(self._trainer.model, step)
         self._trainer.validations.append(found)
+        if self.watch is not None:
+            self.watch.validated(step, found.loss)
         self.context.report(step, {VALIDATION_LOSS: found.loss})
 
     def _snapshot(self, step: int) -> None:

@@ -20,6 +20,7 @@ from trl import DPOTrainer, SFTTrainer
 
 from workers.checkpoints import new_checkpoint
 from workers.context import StageContext
+from workers.data.ordered import OrderedRows
 from workers.models.adapters import ADAPTER, load_adapter_tensors, save_adapter, trainable_in_fp32
 from workers.training.validation import Validation
 
@@ -151,7 +152,10 @@ class PretrainTrainer(StageTrainer, Trainer):  # type: ignore[misc]
     def trained_tokens(self) -> int:
         """Tokens seen so far, padding apart."""
         batch = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps
-        return sum(len(row["input_ids"]) for row in self.train_dataset[: self.state.global_step * batch])
+        rows = self.state.global_step * batch
+        if isinstance(self.train_dataset, OrderedRows):
+            return self.train_dataset.tokens_in_first(rows)
+        return sum(len(row["input_ids"]) for row in self.train_dataset[:rows])
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
