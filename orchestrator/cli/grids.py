@@ -11,9 +11,7 @@ from orchestrator.cli import options
 if TYPE_CHECKING:
     from orchestrator.plan import Plan
 
-By = Annotated[
-    str | None, typer.Option(help="The cost of an experiment by these factors as well: method,dataset.")
-]
+By = Annotated[str | None, typer.Option(help="Group by these factors: model,method.")]
 
 
 def register(app: typer.Typer) -> None:

@@ -9,9 +9,11 @@ import typer
 from orchestrator.cli import options
 from results.files import WorkspaceError
 
-By = Annotated[str | None, typer.Option(help="Average over everything but these factors: model,method.")]
+By = Annotated[str | None, typer.Option(help="Group by these factors: model,method.")]
 Metric = Annotated[str | None, typer.Option(help="Only these metrics: mmlu,preference_accuracy.")]
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write here instead of to the terminal.")]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="The file to write; its suffix may choose the format.")
+]
 
 
 def register(app: typer.Typer) -> None:

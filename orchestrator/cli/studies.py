@@ -23,7 +23,7 @@ SwapSlerp = Annotated[
     typer.Option("--swap-slerp", help="Take the published labels of the two Slerp rows to be exchanged."),
 ]
 Output = Annotated[
-    Path | None, typer.Option("--output", "-o", help="Write here; the suffix chooses the format.")
+    Path | None, typer.Option("--output", "-o", help="The file to write; its suffix may choose the format.")
 ]
 SUFFIXES = {".md": "markdown", ".tex": "latex", ".csv": "csv", ".json": "json"}
 IMAGES = (".svg", ".png", ".pdf")
@@ -34,7 +34,9 @@ def register(app: typer.Typer) -> None:
     app.command("table", help="A table of a study's paper, made again: mean, number of runs, interval.")(
         table
     )
-    app.command("figure", help="A figure of a study's paper, made again.")(figure)
+    app.command(
+        "figure", help="A figure of a study's paper, made again: .svg, .png or .pdf, or .csv for its data."
+    )(figure)
     app.command("findings", help="A study's published statements, each tested on the results.")(findings)
     app.command("samples", help="The answers of two experiments to the same prompts, side by side.")(samples)
 
@@ -51,7 +53,7 @@ def table(
     ] = False,
     swap_slerp: SwapSlerp = False,
     format_: Annotated[
-        Literal["markdown", "latex", "csv"] | None, typer.Option("--format", help="Default: markdown.")
+        Literal["markdown", "latex", "csv"] | None, typer.Option("--format", help="How to print.")
     ] = None,
     output: Output = None,
 ) -> None:
@@ -70,7 +72,7 @@ def figure(
     study: Study,
     name: Annotated[str, typer.Argument(help="The figure: F1 to F6.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The file: .svg, .png or .pdf, or .csv for its data.")
+        Path, typer.Option("--output", "-o", help="The file to write; its suffix may choose the format.")
     ],
     workspace: options.Root = options.DEFAULT_ROOT,
     where: options.Where = None,
@@ -104,7 +106,7 @@ def findings(
     ] = None,
     format_: Annotated[
         Literal["markdown", "latex", "csv", "json"] | None,
-        typer.Option("--format", help="Default: markdown."),
+        typer.Option("--format", help="How to print."),
     ] = None,
     output: Output = None,
 ) -> None:
