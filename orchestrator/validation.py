@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from orchestrator.errors import GridError, Problem, nearest, unknown
 from orchestrator.references import readable
+from workers.specs.quantized import REFUSED
 
 Model = TypeVar("Model", bound=BaseModel)
 Location = tuple[Any, ...]
@@ -43,6 +44,8 @@ def _problem(
     if complaint["type"] == "missing":
         return Problem(place, f"{key} is missing in {what}")
     got = complaint["input"]
+    if isinstance(got, dict) and complaint["type"] == REFUSED:  # a rule about several keys names them itself
+        return Problem(place, f"{key} in {what}: {complaint['msg']}")
     shown = f"not {readable(got)!r}" if isinstance(got, str) else f"not {_short(got)}"
     return Problem(place, f"{key} in {what}: {_lower(complaint['msg'])}, {shown}{_hint(complaint)}")
 

@@ -11,6 +11,8 @@ from pydantic_core import PydanticCustomError
 
 from workers.recipe import Settings
 
+REFUSED = "unsupported_combination"
+"""The type of pydantic's complaint about settings that do not go together."""
 AXES = re.compile(r"tensor|row|column|group:[1-9][0-9]*")
 
 
@@ -22,7 +24,7 @@ def _known_axis(axis: str) -> str:
 
 def refused(reason: str) -> PydanticCustomError:
     """A combination of settings that is refused when a plan is made."""
-    return PydanticCustomError("unsupported_combination", "{reason}", {"reason": reason})
+    return PydanticCustomError(REFUSED, "{reason}", {"reason": reason})
 
 
 ScaleAxis = Annotated[str, AfterValidator(_known_axis)]
