@@ -25,6 +25,8 @@ BUILT_IN = {
     "sft": "workers.specs.sft:SFT",
     "reference": "workers.specs.reference:REFERENCE",
     "dpo": "workers.specs.dpo:DPO",
+    "reward": "workers.specs.reward:REWARD",
+    "ppo": "workers.specs.ppo:PPO",
     "merge": "workers.specs.merge:MERGE",
     "evaluate": "workers.specs.evaluate:EVALUATE",
     "generate": "workers.specs.generate:GENERATE",

@@ -12,6 +12,7 @@ from orchestrator.cost.inference import (
     reference_seconds,
 )
 from orchestrator.cost.passes import Model
+from orchestrator.cost.reinforcement import ppo_seconds
 from orchestrator.cost.training import training_seconds
 from workers.kinds import Kind
 from workers.recipe import Execution, Recipe, Resources
@@ -93,6 +94,8 @@ def _seconds(
         return start + evaluation_seconds(recipe, model, accelerator)
     if kind == "generate":
         return start + generation_seconds(recipe, model, accelerator)
+    if kind == "ppo":
+        return start + ppo_seconds(recipe, model, accelerator, execution)
     if isinstance(getattr(recipe, "training", None), Training):
         trained = training_seconds(recipe, model, accelerator, execution, gpus, roles)
         return start + TRAINER_SECONDS + trained

@@ -32,6 +32,12 @@ GIVEN: dict[str, dict[str, Any]] = {
         "preferences": {"samples": 64},
         "training": {"steps": 10},
     },
+    "reward": {"adapter": {"rank": 8}, "preferences": {"samples": 64}, "end_mark": True},
+    "ppo": {
+        "preferences": {"samples": 64},
+        "regularizer": {"penalty": "jensen_shannon", "adaptive": {}},
+        "training": {"steps": 10, "dropout": "mismatched"},
+    },
     "merge": {"method": "dare-ties", "density": 0.4},
     "evaluate": {"benchmarks": [{"task": "mmlu", "limit": 10, "preferences": [{}]}], "step": 5},
     "generate": {"prompts": [{"name": "rt", "rank_by": "prompt.severe_toxicity", "prompt_file": {}}], "step": 5},

@@ -45,7 +45,7 @@ def run_steps(context: StageContext, trainer: Any, callback: StageCallback) -> N
     context.progress(0, callback.steps)
     resume = context.resume_from
     if resume is not None:
-        _bring_snapshots(context, int(resume.name))
+        bring_snapshots(context, int(resume.name))
     with remembered_walks(trainer.model):
         trainer.train(resume_from_checkpoint=str(resume) if resume is not None else None)
     if callback.stopped:
@@ -89,7 +89,7 @@ def training_metrics(context: StageContext, trainer: StageTrainer) -> list[Any]:
     ]
 
 
-def _bring_snapshots(context: StageContext, step: int) -> None:
+def bring_snapshots(context: StageContext, step: int) -> None:
     """Copy the snapshots that the interrupted attempt made up to `step`; missing ones are replayed when
     needed.
     """
