@@ -103,3 +103,23 @@ def test_four_models_are_two_backbones(models):
     assert all(value.dtype == torch.float32 for value in trained.values())
     assert sum(value.numel() for value in trained.values()) < sum(value.numel() for value in frozen) / 5
     assert {name.partition(".")[0] for name in trained} == {"policy", "value", "head"}
+
+
+def test_static_memory_is_that_of_two_models(models):
+    """Weights of all four roles, adapters and head included, against four models of their own."""
+    held = {
+        value.data_ptr(): value.numel() * value.element_size()
+        for module in (models.policy, models.value, models.head)
+        for value in module.parameters()
+    }
+    trained = sum(value.numel() * value.element_size() for value in models.trained().values())
+    backbones = [
+        sum(
+            value.numel() * value.element_size()
+            for name, value in model.named_parameters()
+            if "lora_" not in name
+        )
+        for model in (models.policy, models.value)
+    ]
+    assert sum(held.values()) == sum(backbones) + trained
+    assert sum(held.values()) <= 0.55 * 2 * sum(backbones)
