@@ -88,7 +88,7 @@ def print_plan(summary: dict[str, Any]) -> None:
     if summary["unresolved"]:
         console.print(
             f"not on this machine, so their content is in no id yet: {', '.join(summary['unresolved'])}; "
-            "map them with --hub-map, or download them to the Hugging Face cache",
+            "map them with --hub-map, or bring them with `yates data check --fetch`",
             highlight=False,
             soft_wrap=True,
         )
