@@ -162,8 +162,8 @@ def test_the_order_of_requests_changes_no_bit(loaded):
     model, _ = loaded
     places = list(range(len(MIXED)))
     random.Random(3).shuffle(places)
-    shuffled = score(model, [MIXED[place] for place in places])
-    assert shuffled == [score(model, MIXED)[place] for place in places]
+    expected = score(model, MIXED)
+    assert score(model, [MIXED[place] for place in places]) == [expected[place] for place in places]
 
 
 def test_few_rows_are_scored_as_if_nothing_were_shared(loaded, monkeypatch):
