@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from safetensors.torch import load_file, save_model
+from safetensors.torch import load_file, save_file
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, Trainer
@@ -167,11 +167,23 @@ def sample_dataset(rows: Rows) -> Dataset:
 
 
 def save_full_model(model: Any, directory: Path) -> None:
-    """Write a full model as `from_pretrained` reads it; equal weights give equal bytes."""
-    save_model(model, str(directory / MODEL), metadata={"format": "pt"})
+    """Write a full model as `from_pretrained` reads it; equal weights give equal bytes.
+
+    A matrix that embedding and head share is written once, under its first name: safetensors' own way of leaving
+    the other out writes its metadata in an order that differs from run to run.
+    """
+    save_file(_each_once(model.state_dict()), str(directory / MODEL), metadata={"format": "pt"})
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(str(directory))
     model.generation_config.save_pretrained(str(directory))
+
+
+def _each_once(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors without those that are another one under a second name."""
+    places: dict[tuple[Any, ...], str] = {}
+    for name, tensor in tensors.items():
+        places.setdefault((tensor.data_ptr(), tensor.shape, tensor.stride()), name)
+    return {name: tensors[name].contiguous() for name in places.values()}
 
 
 def _load_adapter(model: Any, directory: Path) -> None:

@@ -19,6 +19,7 @@ from workers.quantization.layers import (
 )
 from workers.quantization.rounding import Dice
 from workers.specs.quantized import GradientQuantizer, QuantizedTraining, Quantizer
+from workers.training.trainers import save_full_model
 
 W4 = QuantizedTraining(weights=Quantizer(bits=4))
 W8A8G8 = QuantizedTraining(weights=Quantizer(), activations=Quantizer(), gradients=GradientQuantizer())
@@ -123,9 +124,22 @@ def test_a_broken_tie_is_a_copy_trained_apart(architecture: str) -> None:
         untie_head(model)
 
 
-def test_an_untied_model_survives_saving(tmp_path) -> None:
-    from workers.training.trainers import save_full_model
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("tied", [True, False])
+def test_equal_weights_give_equal_bytes_and_come_back(architecture: str, tied: bool, tmp_path) -> None:
+    """Eight times, since an order that is drawn anew may fall alike."""
+    model = model_of(architecture, tied=tied)
+    written = set()
+    for _ in range(8):
+        save_full_model(model, tmp_path)
+        written.add((tmp_path / "model.safetensors").read_bytes())
+    assert len(written) == 1
+    loaded = type(model).from_pretrained(tmp_path)
+    assert torch.equal(logits(loaded.train()), logits(model))
+    assert (loaded.lm_head.weight is loaded.get_input_embeddings().weight) is tied
 
+
+def test_an_untied_model_survives_saving(tmp_path) -> None:
     model = model_of("gpt2")
     untie_head(model)
     with torch.no_grad():

@@ -80,6 +80,24 @@ def test_everything_quantized_resumes_exactly(lab: Lab, tokens: Parent) -> None:
     assert resumed.result.metrics == whole.result.metrics
 
 
+def tensors_of(state: dict) -> list[torch.Tensor]:
+    """The tensors of a state, however deep."""
+    inner = [tensors_of(value) for value in state.values() if isinstance(value, dict)]
+    return sum(inner, [value for value in state.values() if isinstance(value, torch.Tensor)])
+
+
+def test_bitsandbytes_8_bit_adam_resumes_exactly(lab: Lab, tokens: Parent) -> None:
+    """Its states are of 8 bits for tensors of at least 4,096 entries, so the model is wide enough to have some."""
+    wide = ModelRecipe(shape=GPT2.model_copy(update={"hidden_size": 64, "layers": 1}))
+    wanted = recipe(model=wide, training=short(6, optimizer="adamw_bnb_8bit"))
+    whole = lab.run(PRETRAIN, wanted, (tokens,))
+    checkpoint = lab.interrupt(PRETRAIN, wanted, (tokens,), 3, memory={})
+    states = torch.load(checkpoint / "optimizer.pt", weights_only=True)["state"].values()
+    assert "torch.uint8" in str([value.dtype for state in states for value in tensors_of(state)])
+    resumed = lab.run(PRETRAIN, wanted, (tokens,), resume_from=checkpoint, memory={})
+    assert resumed.bytes() == whole.bytes()
+
+
 @pytest.mark.slow
 def test_a_killed_training_goes_on_in_a_fresh_process(lab: Lab, tokens: Parent) -> None:
     whole = lab.run(PRETRAIN, recipe(EVERYTHING, seed=5), (tokens,))
