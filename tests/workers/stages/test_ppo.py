@@ -10,7 +10,7 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
-from tests.support.training import Lab, Ran, base_of, short
+from tests.support.training import NF4, Lab, Ran, base_of, short
 from tests.workers.ppo.lab import (
     ADAPTER,
     PUBLISHED,
@@ -112,6 +112,37 @@ def test_parts_of_a_batch_give_the_same_training(lab, parents):
     )
     for name in ("score", "true_kl", "loss", "gradient_norm", "value_loss", "explained_variance"):
         assert parted[name] == pytest.approx(whole[name], rel=1e-4, abs=1e-6), name
+
+
+def test_gradient_checkpointing_changes_no_figure(lab, parents):
+    """Dropout's masks are the same in the pass that is made again."""
+    plain, again = (
+        curves(
+            lab.run(PPO, ppo_recipe(), parents, execution=Execution(device="cpu", gradient_checkpointing=on))
+        )
+        for on in (False, True)
+    )
+    for name in ("score", "true_kl", "loss", "gradient_norm"):
+        assert again[name] == pytest.approx(plain[name], rel=1e-4, abs=1e-6), name
+
+
+def test_the_precision_of_the_paper_scale(lab, parents):
+    """Backbones in bfloat16, adapters in float32, autocast."""
+    recipe = ppo_recipe(model=ModelRecipe(dtype="bfloat16"), training=training(autocast="bfloat16"))
+    ran = lab.run(PPO, recipe, parents)
+    found = curves(ran)
+    assert found["true_kl"][0] == 0.0 < found["true_kl"][-1]
+    assert max(found["rollout_gap"]) < 0.05
+    tensors = load_adapter_tensors(ran.output / "adapter")
+    assert {value.dtype for value in tensors.values()} == {torch.float32}
+
+
+def test_backbones_in_four_bits(lab, parents):
+    recipe = ppo_recipe(adapter=ADAPTER.model_copy(update={"quantization": NF4}))
+    found = curves(lab.run(PPO, recipe, parents))
+    assert found["true_kl"][0] == 0.0, "the reference is as coarse as the policy"
+    assert found["true_kl"][-1] > 0.0
+    assert max(found["rollout_gap"]) < 0.05
 
 
 # ---- resume ---------------------------------------------------------------------------------------------------------
