@@ -1,7 +1,7 @@
 """Real input with the network off: a real model, real preference rows, real items and prompts of all benchmarks.
 
 The figures are not comparable with the paper's: the rows are upstream *test* files, split by a hash of the prompt,
-the model is far smaller than the scale's, and the classifier of toxicity has learned nothing.
+the model is far smaller than the scale's, and those who judge have learned nothing.
 """
 
 from pathlib import Path
@@ -37,8 +37,8 @@ def hub_map(tmp_path: Path) -> Path:
     model = ASSETS / "models" / "stories260K-hf"
     paths = {
         "HuggingFaceTB/SmolLM2-135M": model,
-        "HuggingFaceTB/SmolLM2-135M-Instruct": model,
-        "nicholasKluge/ToxicityModel": untrained_classifier(model, tmp_path / "classifier"),
+        "HuggingFaceTB/SmolLM2-135M-Instruct": untrained(model, tmp_path / "judge", "CausalLM"),
+        "nicholasKluge/ToxicityModel": untrained(model, tmp_path / "classifier", "SequenceClassification"),
         "tatsu-lab/alpaca_eval": ASSETS / "eval" / "alpaca_eval",
         "allenai/real-toxicity-prompts": ASSETS / "eval" / "realtoxicity",
         "declare-lab/red-instruct": ASSETS / "eval" / "red_instruct",
@@ -52,15 +52,15 @@ def hub_map(tmp_path: Path) -> Path:
     return path
 
 
-def untrained_classifier(model: Path, directory: Path) -> Path:
-    """A reward model as it is before its first step, with the tokenizer of `model`."""
+def untrained(model: Path, directory: Path, head: str) -> Path:
+    """A model as it is before its first step, for long texts, with the tokenizer of `model`."""
     import torch
-    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+    import transformers
 
     torch.manual_seed(0)
-    config = AutoConfig.from_pretrained(model, num_labels=1)
-    AutoModelForSequenceClassification.from_config(config).save_pretrained(directory)
-    AutoTokenizer.from_pretrained(model).save_pretrained(directory)
+    config = transformers.AutoConfig.from_pretrained(model, num_labels=1, max_position_embeddings=4096)
+    getattr(transformers, f"AutoModelFor{head}").from_config(config).save_pretrained(directory)
+    transformers.AutoTokenizer.from_pretrained(model, model_max_length=4096).save_pretrained(directory)
     return directory
 
 
@@ -91,7 +91,8 @@ def test_a_reduced_grid_runs_on_real_rows(tmp_path: Path, hub_map: Path) -> None
     assert frame["preference_accuracy"].between(0.2, 1.0).all()
     for task, (lowest, highest) in JUDGED.items():
         assert frame[task].between(lowest, highest).all(), task
-        assert (frame[f"{task}.judged"] == 40).all(), task
+        assert (frame[f"{task}.judged"] + frame[f"{task}.dropped"] == 40).all(), task
+        assert frame[f"{task}.judged"].gt(30).all(), task
         assert frame[f"{task}.length"].gt(0).all(), task
     losses = results.curves(runs).query("name == 'loss'")
     first = losses[losses["step"] <= 5].groupby("stage")["value"].mean()
