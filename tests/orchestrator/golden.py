@@ -40,7 +40,10 @@ GIVEN: dict[str, dict[str, Any]] = {
     },
     "merge": {"method": "dare-ties", "density": 0.4},
     "evaluate": {"benchmarks": [{"task": "mmlu", "limit": 10, "preferences": [{}]}], "step": 5},
-    "generate": {"prompts": [{"name": "rt", "rank_by": "prompt.severe_toxicity", "prompt_file": {}}], "step": 5},
+    "generate": {
+        "prompts": [{"name": "rt", "rank_by": "prompt.severe_toxicity", "prompt_file": {}}],
+        "step": 5,
+    },
     "judge": {
         "task": "alpacaeval",
         "judge": {"endpoint": {"model": "gpt-4", "price": {"input": 30, "output": 60}}},
