@@ -1,23 +1,37 @@
 """How tests are divided among processes (`pytest -n 2`): a group runs in one process, the long ones first."""
 
-from pathlib import Path
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-ROOT = Path(__file__).parent
-CLUSTERS = ("cluster/slurm", "cluster/ray")
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadScopeScheduling
+
+CLUSTERS = ("tests/cluster/slurm", "tests/cluster/ray")
 """Each has daemons that are started once and disturbed by its tests, and waits more than it computes."""
 
 
-def group(path: Path) -> str:
+def group(node: str) -> str:
     """A cluster's folder, or the file, whose fixtures are then made once."""
-    name = str(path.relative_to(ROOT))
-    return next((folder for folder in CLUSTERS if name.startswith(f"{folder}/")), name)
+    path = node.partition("::")[0]
+    folder = str(PurePosixPath(path).parent)
+    return folder if folder in CLUSTERS else path
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the clusters first, so that none is left to the end, and say what belongs together."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group(item.path)))
-    items.sort(key=lambda item: group(item.path) not in CLUSTERS)
+    """Put the clusters first, so that none is left to the end."""
+    items.sort(key=lambda item: group(item.nodeid) not in CLUSTERS)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> "LoadScopeScheduling":
+    """Hand out whole groups; xdist's own `loadgroup` loses its marks with this version of pytest."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return group(nodeid)
+
+    return Groups(config, log)

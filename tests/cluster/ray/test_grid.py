@@ -23,7 +23,7 @@ name: "{size}/s{seed}"
 factors: {size: [quarter, whole, double], seed: [0, 1, 2, 3, 4, 5]}
 blocks: {all: {product: {size: all, seed: all}}}
 levels:
-  size: {quarter: {gpus: 0.25, steps: 3}, whole: {gpus: 1, steps: 4}, double: {gpus: 2, steps: 5}}
+  size: {quarter: {gpus: 0.25, steps: 9}, whole: {gpus: 1, steps: 4}, double: {gpus: 2, steps: 5}}
 pipeline:
   leaf:
     kind: "tests.support.toys:COUNT"
