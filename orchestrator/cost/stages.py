@@ -33,6 +33,8 @@ MERGE_BYTES = 80.0
 MERGE_SECONDS = 0.01
 DEFAULT_SECONDS = 1.0
 """A stage of a kind that this model does not know."""
+STEP_SECONDS = 0.025
+"""A step of such a stage, where its recipe says `training.steps`."""
 
 
 def like_stages(kind: str, name: str) -> str:
@@ -99,7 +101,8 @@ def _seconds(
     if isinstance(getattr(recipe, "training", None), Training):
         trained = training_seconds(recipe, model, accelerator, execution, gpus, roles)
         return start + TRAINER_SECONDS + trained
-    return DEFAULT_SECONDS
+    steps = getattr(getattr(recipe, "training", None), "steps", 0)
+    return DEFAULT_SECONDS + STEP_SECONDS * steps
 
 
 def _model(recipe: Any, architecture: Architecture, parents: Parents) -> Model:

@@ -253,3 +253,11 @@ def test_a_kind_that_the_model_does_not_know_costs_a_default() -> None:
 
 def seconds_of(kind: Any, recipe: Recipe) -> float:
     return expected_seconds(kind, "any", recipe, architecture=FALLBACK, resources=CPU)
+
+
+def test_a_kind_of_one_s_own_costs_by_its_steps() -> None:
+    """Nothing is known of it but how many steps its recipe says, if it says any."""
+    toy = "tests.support.toys:COUNT"
+    plain, long = (seconds(toy, recipe, CPU) for recipe in ({}, {"training": {"steps": 800}}))
+    assert plain == 1.0
+    assert long == pytest.approx(21.0)

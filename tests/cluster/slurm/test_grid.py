@@ -67,22 +67,13 @@ def test_the_whole_of_alignment_gives_the_store_of_a_local_run(study: Study, tmp
     assert_same_store(local, study.root)
 
 
-def test_the_whole_of_alignment_is_submitted_in_seconds(lab: Lab, tmp_path: Path, counted: Path) -> None:
-    """Under five seconds, in the best of three tries: another process may have the machine for a moment."""
-    for sample in range(3):
-        study = Study(lab, tmp_path / f"study{sample}")
-        counted.write_text("")
-        started = time.monotonic()
-        done = study.yates(*alignment(study, "seed in (0, 1, 2, 3, 4)"))
-        seconds = time.monotonic() - started
-        assert done.returncode == 0, done.stdout + done.stderr
-        calls = len(counted.read_text().splitlines())
-        print(f"\n{calls} calls of sbatch, {seconds:.1f} s")
-        assert 1 <= calls <= 5
-        lab.call("scancel", "--user", os.environ.get("USER") or "root")
-        if seconds < 5:
-            return
-    raise AssertionError(f"the fastest of three took more than 5 s, the last {seconds:.1f} s")
+def test_the_whole_of_alignment_is_submitted_in_few_calls(lab: Lab, tmp_path: Path, counted: Path) -> None:
+    """`tests/benchmarks/test_slurm.py` measures the seconds."""
+    study = Study(lab, tmp_path / "study")
+    done = study.yates(*alignment(study))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert 1 <= len(counted.read_text().splitlines()) <= 5
+    lab.call("scancel", "--user", os.environ.get("USER") or "root")
 
 
 def test_ten_thousand_stages_against_a_small_array_limit(study: Study, counted: Path) -> None:

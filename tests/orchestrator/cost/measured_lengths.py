@@ -49,7 +49,7 @@ def preference_pairs(assets: Path) -> dict[str, list[Pair]]:
     return {
         "HH_HARMLESS": list(_dialogues(folder / "hh-rlhf.harmless-base.test.jsonl.gz")),
         "HH_HELPFUL": list(_dialogues(folder / "hh-rlhf.helpful-base.test.json")),
-        "BEAVERTAILS": paired_answers(read_rows(folder / "pku-saferlhf.mini.csv"), "harmless"),
+        "BEAVERTAILS": paired_answers(read_rows(folder / "pku-saferlhf.mini.csv"), "harmless")[0],
     }
 
 
