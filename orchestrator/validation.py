@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from orchestrator.errors import GridError, Problem, nearest, unknown
 from orchestrator.references import readable
-from workers.specs.quantized import REFUSED
+from workers.recipe import REFUSED
 
 Model = TypeVar("Model", bound=BaseModel)
 Location = tuple[Any, ...]

@@ -42,10 +42,6 @@ class Interval:
         """Whether `value` lies outside; unknown bounds exclude nothing."""
         return self.low > value or self.high < value
 
-    def shifted(self, by: float) -> "Interval":
-        """The interval of the quantity plus a constant."""
-        return Interval(self.mean + by, self.low + by, self.high + by, self.n, self.stderr, self.df)
-
 
 def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
     """Student's interval for the mean of independent normal values: `mean ± t(n - 1) s / sqrt(n)`.

@@ -7,6 +7,10 @@ A recipe is the hashed part of a stage (see `workers.identity`). What only chang
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+REFUSED = "refused"
+"""The type of pydantic's complaint about settings that do not go together."""
 
 
 class Settings(BaseModel):
@@ -79,6 +83,11 @@ class Execution(Settings):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     report_to: tuple[str, ...] = ()
     service: Service = Service()
+
+
+def refused(reason: str) -> PydanticCustomError:
+    """What a validator raises of settings that do not go together; `reason` names them and is shown as it is."""
+    return PydanticCustomError(REFUSED, "{reason}", {"reason": reason})
 
 
 def non_default(recipe: Settings) -> dict[str, Any]:

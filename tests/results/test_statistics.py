@@ -163,7 +163,3 @@ def test_a_correlation_without_bounds(first, second, mean) -> None:
     assert not found.known
     with pytest.raises(ValueError, match="two pairs"):
         rank_correlation([1], [2])
-
-
-def test_shifting_moves_the_bounds_and_keeps_the_rest() -> None:
-    assert Interval(1.0, 0.5, 1.5, 4, 0.2, 3.0).shifted(-1) == Interval(0.0, -0.5, 0.5, 4, 0.2, 3.0)

@@ -1,10 +1,10 @@
 """AdamW whose moments are quantized between steps (quantization study, section 4.5)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from workers.quantization.layers import linear_layers, transposed
 from workers.quantization.moments import moment_quantizer
@@ -12,7 +12,6 @@ from workers.quantization.rounding import Dice
 from workers.specs.quantized import MomentQuantizer, QuantizedTraining
 
 FIRST, SECOND = "exp_avg", "exp_avg_sq"
-Quantize = Callable[[Tensor], Tensor]
 
 
 class QuantizedAdamW(torch.optim.AdamW):

@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from workers.kinds import Kind
-from workers.recipe import Recipe, Settings
+from workers.recipe import Recipe, Settings, refused
 from workers.specs.data import DataSource
 from workers.specs.model import ModelRecipe
 
@@ -74,7 +74,7 @@ class JudgeSettings(Settings):
     def _one(self) -> Self:
         given = [name for name in type(self).model_fields if getattr(self, name) is not None]
         if len(given) > 1:
-            raise ValueError(
+            raise refused(
                 f"a judge is one of rule, classifier, causal, endpoint; given are {', '.join(given)}"
             )
         return self
@@ -133,12 +133,12 @@ class JudgeRecipe(Recipe):
     @model_validator(mode="after")
     def _fitting(self) -> Self:
         if self.shape == "score" and self.judge.endpoint is not None:
-            raise ValueError(
+            raise refused(
                 "an endpoint gives no logits: `shape: score` needs a classifier, a causal model or a rule"
             )
         allowed = {"pairwise": (0, 2, 3), "score": (0, 2), "verdict": (0, 2)}[self.shape]
         if len(self.labels) not in allowed:
-            raise ValueError(f"`labels` of shape {self.shape} are {' or '.join(map(str, allowed[1:]))} words")
+            raise refused(f"`labels` of shape {self.shape} are {' or '.join(map(str, allowed[1:]))} words")
         return self
 
 

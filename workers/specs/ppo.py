@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from workers.kinds import Kind
-from workers.recipe import Recipe, Settings
+from workers.recipe import Recipe, Settings, refused
 from workers.specs.data import InstructionData, PreferenceData, Template
 from workers.specs.model import Dtype, LoraRecipe, ModelRecipe
 
@@ -137,11 +137,11 @@ class PpoRecipe(Recipe):
     def _batches_divide(self) -> "PpoRecipe":
         training, rollout = self.training, self.rollout
         if training.accumulation == "repeat" and training.batch_size % training.repeats:
-            raise ValueError(
+            raise refused(
                 f"training.batch_size {training.batch_size} is no multiple of repeats {training.repeats}"
             )
         if rollout.batch_size % training.update_size:
-            raise ValueError(
+            raise refused(
                 f"rollout.batch_size {rollout.batch_size} is no multiple of {training.update_size}, the episodes of "
                 "one optimizer step"
             )

@@ -3,10 +3,10 @@
 from pydantic import Field, model_validator
 
 from workers.kinds import Kind
-from workers.recipe import Recipe, Settings
+from workers.recipe import Recipe, Settings, refused
 from workers.specs.data import DataSource, TextData
 from workers.specs.model import ModelRecipe, ModelShape
-from workers.specs.quantized import QuantizedTraining, refused
+from workers.specs.quantized import QuantizedTraining
 from workers.specs.training import Training
 
 

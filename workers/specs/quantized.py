@@ -7,12 +7,9 @@ import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
-from pydantic_core import PydanticCustomError
 
-from workers.recipe import Settings
+from workers.recipe import Settings, refused
 
-REFUSED = "unsupported_combination"
-"""The type of pydantic's complaint about settings that do not go together."""
 AXES = re.compile(r"tensor|row|column|group:[1-9][0-9]*")
 
 
@@ -20,11 +17,6 @@ def _known_axis(axis: str) -> str:
     if AXES.fullmatch(axis) is None:
         raise refused("must be 'tensor', 'row', 'column' or groups within a row such as 'group:128'")
     return axis
-
-
-def refused(reason: str) -> PydanticCustomError:
-    """A combination of settings that is refused when a plan is made."""
-    return PydanticCustomError(REFUSED, "{reason}", {"reason": reason})
 
 
 ScaleAxis = Annotated[str, AfterValidator(_known_axis)]

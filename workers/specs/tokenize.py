@@ -5,10 +5,9 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from workers.kinds import Kind
-from workers.recipe import Recipe, Settings
+from workers.recipe import Recipe, Settings, refused
 from workers.specs.data import DataSource
 from workers.specs.model import ModelRecipe
-from workers.specs.quantized import refused
 
 
 class Corpus(Settings):

@@ -1,6 +1,6 @@
 """The cells of the study: what one experiment is, its seed apart, and which cells belong together."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 START_TYPES = {
@@ -63,7 +63,6 @@ class Cell(NamedTuple):
 
 
 Levels = Mapping[str, Sequence[str]]
-Relatives = Callable[[Cell, Iterable[Cell]], list[Cell]]
 
 
 def original(cell: Cell, cells: Iterable[Cell]) -> list[Cell]:
