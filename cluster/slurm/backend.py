@@ -116,9 +116,9 @@ class SlurmBackend:
         Raises:
             Unreachable: the controller does not answer, so nothing is known of any job.
         """
+        release_stuck(workspace, self.queue)
         index = Index(workspace)
         index.refresh()
-        release_stuck(read_records(workspace), self.queue)
         known = slurm_supervisors(workspace)
         perform(workspace, index, {record["name"]: self.lives(record) for record in known})
         self.excluded = bad_nodes(workspace, total_nodes(self.profile))

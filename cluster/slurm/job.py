@@ -70,7 +70,7 @@ class BundleJob:
         )
         supervisor.run()
         with suppress(SlurmError):
-            release_stuck([self.record], Queue.read())
+            release_stuck(self.workspace, Queue.read())
         if profile.requeue and wants_requeue(supervisor):
             requeue()
 

@@ -67,8 +67,12 @@ class Element(NamedTuple):
     @property
     def stuck(self) -> bool:
         """Whether Slurm holds it because a node that came back could not start it: it would wait for ever."""
-        reason = self.reason.lower()
-        return "launch" in reason and "held" in reason
+        return launch_failed(self.reason)
+
+
+def launch_failed(reason: str) -> bool:
+    """Whether Slurm's reason says that a job is held because a node could not start it."""
+    return "launch" in reason.lower() and "held" in reason.lower()
 
 
 class Ended(NamedTuple):

@@ -13,6 +13,7 @@ from typing import Any
 from cluster.slurm.commands import SlurmError, run
 from cluster.slurm.queue import Element, Queue
 from results.files import WorkspaceError, json_bytes, read_json, write_atomic
+from results.journal import Index
 from results.layout import Workspace
 from workers.submission import Submission
 
@@ -89,16 +90,27 @@ def bundle_stages(
     return found
 
 
-def release_stuck(records: Iterable[JobRecord], queue: Queue) -> None:
+def release_stuck(workspace: Workspace, queue: Queue) -> None:
     """Let elements run again that Slurm holds after a failed launch; what a person holds stays held.
 
-    The tail would wait for them for ever.
+    The tail would wait for them for ever. One whose stages are all done is cancelled instead: such elements are left
+    when a controller lost its state, started the jobs a second time, and the nodes refused the second copies.
     """
-    for record in records:
-        for one in record.elements(queue):
-            if one.stuck:
-                with suppress(SlurmError):
-                    run(["scontrol", "release", one.id])
+    stuck = {
+        record: held
+        for record in read_records(workspace)
+        if (held := [one for one in record.elements(queue) if one.stuck])
+    }
+    if not stuck:
+        return
+    index = Index(workspace)
+    index.refresh()
+    for record, elements in stuck.items():
+        left = bundle_stages(workspace, record, elements)
+        for one in elements:
+            over = one in left and left[one] <= index.done.keys()
+            with suppress(SlurmError):
+                run(["scancel", one.id] if over else ["scontrol", "release", one.id])
 
 
 def _from_json(content: Any) -> JobRecord:

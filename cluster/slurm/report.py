@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from cluster.profile import Profile
 from cluster.slurm.autopsy import bad_nodes
 from cluster.slurm.commands import SlurmError
-from cluster.slurm.queue import STARTED, Element, Queue
+from cluster.slurm.queue import STARTED, Element, Queue, launch_failed
 from cluster.slurm.records import bundle_stages, read_records
 from results.layout import Workspace
 
@@ -32,6 +32,8 @@ class QueueReport:
         waiting = ", ".join(f"{count} wait ({reason})" for reason, count in self.pending.items())
         parts = [f"{self.running} jobs run", waiting, "the tail job waits" if self.tails else ""]
         lines = [f"slurm: {', '.join(part for part in parts if part)}"]
+        if any(launch_failed(reason) for reason in self.pending):
+            lines.append("slurm: `yates resume` releases the jobs that are held after a failed launch")
         if self.excluded:
             lines.append(f"slurm: nodes that lost jobs repeatedly are left out: {', '.join(self.excluded)}")
         return lines

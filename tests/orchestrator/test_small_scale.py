@@ -11,12 +11,18 @@ import yaml
 
 import results
 from tests.support.commands import ASSETS, GRID, experiments, yates
+from tests.support.minilm import safety_classifier
+from tests.support.smollm import smollm2
 
 pytestmark = pytest.mark.skipif(not ASSETS.is_dir(), reason="the assets folder is not beside the repository")
 
 SLICE = (
     'model == "llama-1-7b" and adapter == "lora" and variant == "single" '
     'and (dataset == "hh-rlhf" or preference == "harmless") and seed == 0'
+)
+REAL = (
+    'model == "vicuna-7b-v1.3" and (variant == "original" or (variant == "single" '
+    'and (dataset == "hh-rlhf" or preference == "harmless")))'
 )
 FITTING = (  # the rows at hand: one file for each preference, and safety labels alone in BeaverTails' stead
     "--set",
@@ -35,10 +41,16 @@ OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFL
 @pytest.fixture
 def hub_map(tmp_path: Path) -> Path:
     model = ASSETS / "models" / "stories260K-hf"
+    judge = untrained(model, tmp_path / "judge", "CausalLM")
+    return mapped(tmp_path, model, judge, untrained(model, tmp_path / "classifier", "SequenceClassification"))
+
+
+def mapped(directory: Path, model: Path, instructed: Path, classifier: Path) -> Path:
+    """A file that maps the hub ids of the scale to what is at hand."""
     paths = {
         "HuggingFaceTB/SmolLM2-135M": model,
-        "HuggingFaceTB/SmolLM2-135M-Instruct": untrained(model, tmp_path / "judge", "CausalLM"),
-        "nicholasKluge/ToxicityModel": untrained(model, tmp_path / "classifier", "SequenceClassification"),
+        "HuggingFaceTB/SmolLM2-135M-Instruct": instructed,
+        "nicholasKluge/ToxicityModel": classifier,
         "tatsu-lab/alpaca_eval": ASSETS / "eval" / "alpaca_eval",
         "allenai/real-toxicity-prompts": ASSETS / "eval" / "realtoxicity",
         "declare-lab/red-instruct": ASSETS / "eval" / "red_instruct",
@@ -47,7 +59,7 @@ def hub_map(tmp_path: Path) -> Path:
         "cais/mmlu": ASSETS / "eval" / "mmlu",
         "SaylorTwift/bbh": ASSETS / "eval" / "bbh",
     }
-    path = tmp_path / "hub.yaml"
+    path = directory / "hub.yaml"
     path.write_text(yaml.safe_dump({hub: str(local) for hub, local in paths.items()}))
     return path
 
@@ -91,12 +103,12 @@ def test_a_reduced_grid_runs_on_real_rows(tmp_path: Path, hub_map: Path) -> None
     assert frame["preference_accuracy"].between(0.2, 1.0).all()
     for task, (lowest, highest) in JUDGED.items():
         assert frame[task].between(lowest, highest).all(), task
-        assert (frame[f"{task}.judged"] + frame[f"{task}.dropped"] == 40).all(), task
-        assert frame[f"{task}.judged"].gt(30).all(), task
+        assert (frame[f"{task}.judged"] + frame[f"{task}.dropped"] == 24).all(), task
+        assert frame[f"{task}.judged"].gt(18).all(), task
         assert frame[f"{task}.length"].gt(0).all(), task
     losses = results.curves(runs).query("name == 'loss'")
     first = losses[losses["step"] <= 5].groupby("stage")["value"].mean()
-    last = losses[losses["step"] > 35].groupby("stage")["value"].mean()
+    last = losses[losses["step"] > 19].groupby("stage")["value"].mean()
     assert (last < first).mean() > 0.8
 
 
@@ -120,3 +132,25 @@ def test_a_missing_model_is_said_once_and_holds_what_needs_it(tmp_path: Path, hu
     assert done.returncode in (1, 2)
     said = done.stdout + done.stderr
     assert "nowhere" in said and "Traceback" not in said
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(6 * 3600)
+def test_a_real_small_model_goes_through_the_whole_study(tmp_path: Path) -> None:
+    """SmolLM2-135M, both methods and adapters, two seeds, all five benchmarks, judges that have learned something."""
+    labels = ASSETS / "preference" / "pku-saferlhf.mini.csv"
+    hub = mapped(tmp_path, smollm2(), smollm2(), safety_classifier(tmp_path / "classifier", labels))
+    runs = tmp_path / "runs"
+    settings = ("--scale", "small", "--hub-map", hub, "--where", REAL, *FITTING)
+    done = yates("run", GRID, "-w", runs, *settings, timeout=6 * 3600, **OFFLINE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    frame = experiments(runs)
+    assert len(frame) == 25
+    trained = frame[frame["method"] != "none"]
+    assert (trained.groupby(["dataset", "preference", "method", "adapter"])["seed"].nunique() == 2).all()
+    for column in ("mmlu", "bbh", "preference_accuracy", *JUDGED):
+        assert frame[column].notna().all(), column
+    shown = yates("table", "alignment", "T2", "-w", runs, "--published")
+    assert shown.returncode == 0 and "missing (0 of" not in shown.stdout.split("vicuna")[1], shown.stdout
+    verdicts = yates("findings", "alignment", "-w", runs)
+    assert verdicts.returncode == 0 and "undecided" in verdicts.stdout, verdicts.stdout
