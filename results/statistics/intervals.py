@@ -1,4 +1,4 @@
-"""Intervals, paired comparisons and tests for studies with a few seeds: what the studies' findings are made of.
+"""Intervals for means over seeds: an estimate, its bounds, and what they rest on.
 
 All intervals are two-sided. A bound that the data cannot give (one value has no spread) is NaN, never a guess.
 scipy is imported by the first call that needs it.
@@ -6,7 +6,7 @@ scipy is imported by the first call that needs it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import atanh, inf, isfinite, nan, sqrt, tanh
+from math import inf, isfinite, nan, sqrt
 
 import numpy as np
 
@@ -52,7 +52,7 @@ def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> In
         ValueError: there is no value.
     """
     n, mean, stderr = _moments(values)
-    return _interval(mean, stderr, n - 1, n, confidence)
+    return t_interval(mean, stderr, n - 1, n, confidence)
 
 
 def combined_interval(
@@ -86,53 +86,9 @@ def combined_interval(
         return mean_interval(values, confidence)
     if total == 0:
         return Interval(mean, mean, mean, n, 0.0, parts[0][1])
-    quantile = sum(variance * _quantile(df, confidence) for variance, df in parts) / total
-    reach = quantile * sqrt(total)
+    cochran = sum(variance * quantile(df, confidence) for variance, df in parts) / total
+    reach = cochran * sqrt(total)
     return Interval(mean, mean - reach, mean + reach, n, sqrt(total), min(df for _, df in parts))
-
-
-def two_sided_p(interval: Interval, value: float = 0.0) -> float:
-    """The p-value of "the mean is `value`", of the t-test that `interval` inverts; NaN without a spread."""
-    from scipy import special
-
-    if not isfinite(interval.stderr):
-        return nan
-    if interval.stderr == 0:
-        return 1.0 if interval.mean == value else 0.0
-    return float(2 * special.stdtr(interval.df, -abs(interval.mean - value) / interval.stderr))
-
-
-def equivalence_p(interval: Interval, margin: float) -> float:
-    """The p-value of two one-sided t-tests (Schuirmann 1987) of "the mean is not within ±`margin`".
-
-    Below 0.05 the 90 % interval lies inside the margins: the two are equal for the purpose that the margin
-    states. NaN without a spread.
-
-    Raises:
-        ValueError: the margin is not positive.
-    """
-    from scipy import special
-
-    if not margin > 0:
-        raise ValueError(f"an equivalence margin must be positive, not {margin:g}")
-    if not isfinite(interval.stderr):
-        return nan
-    if interval.stderr == 0:
-        return 0.0 if abs(interval.mean) < margin else 1.0
-    return float(special.stdtr(interval.df, (abs(interval.mean) - margin) / interval.stderr))
-
-
-def holm(pvalues: Sequence[float]) -> list[float]:
-    """Holm's step-down correction (1979): adjusted p-values in the given order.
-
-    They hold the family-wise error rate whatever the tests' dependence. NaN stays NaN and is not counted.
-    """
-    known = sorted((p, place) for place, p in enumerate(pvalues) if isfinite(p))
-    adjusted, largest = [nan] * len(pvalues), 0.0
-    for rank, (p, place) in enumerate(known):
-        largest = max(largest, min(1.0, p * (len(known) - rank)))
-        adjusted[place] = largest
-    return adjusted
 
 
 def best_interval(
@@ -156,31 +112,6 @@ def best_interval(
     return Interval(closest.mean, low, high, closest.n, closest.stderr, closest.df)
 
 
-def rank_correlation(
-    first: Sequence[float], second: Sequence[float], confidence: float = CONFIDENCE
-) -> Interval:
-    """Spearman's rank correlation of paired values, with Bonett and Wright's interval (2000).
-
-    On Fisher's scale the standard error is `sqrt((1 + r^2 / 2) / (n - 3))`, and `stderr` is on that scale; four
-    pairs or more have bounds, NaN stands for a correlation that does not exist (all values equal).
-
-    Raises:
-        ValueError: fewer than two pairs.
-    """
-    from scipy import stats
-
-    n = len(first)
-    if n < 2:
-        raise ValueError("a correlation needs two pairs or more")
-    constant = len(set(first)) == 1 or len(set(second)) == 1
-    found = nan if constant else float(stats.spearmanr(first, second).statistic)
-    if constant or n < 4 or abs(found) > 1 - 1e-12:
-        return Interval(found, nan, nan, n)
-    stderr = sqrt((1 + found**2 / 2) / (n - 3))
-    reach = _quantile(inf, confidence) * stderr
-    return Interval(found, tanh(atanh(found) - reach), tanh(atanh(found) + reach), n, stderr, inf)
-
-
 def _moments(values: Sequence[float]) -> tuple[int, float, float]:
     """Count, mean, and standard error of the mean; NaN for one value."""
     n = len(values)
@@ -190,15 +121,16 @@ def _moments(values: Sequence[float]) -> tuple[int, float, float]:
     return n, float(array.mean()), float(array.std(ddof=1) / sqrt(n)) if n > 1 else nan
 
 
-def _quantile(df: float, confidence: float) -> float:
+def quantile(df: float, confidence: float) -> float:
     """The two-sided quantile of t."""
     from scipy import special
 
     return float(special.stdtrit(df, (1 + confidence) / 2))
 
 
-def _interval(mean: float, stderr: float, df: float, n: int, confidence: float) -> Interval:
+def t_interval(mean: float, stderr: float, df: float, n: int, confidence: float = CONFIDENCE) -> Interval:
+    """`mean ± t(df) stderr`; without bounds where there are no degrees of freedom."""
     if not isfinite(stderr) or df <= 0:
         return Interval(mean, nan, nan, n, stderr, df)
-    reach = _quantile(df, confidence) * stderr
+    reach = quantile(df, confidence) * stderr
     return Interval(mean, mean - reach, mean + reach, n, stderr, df)
