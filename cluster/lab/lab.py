@@ -295,7 +295,7 @@ class Lab:
         if process is not None:
             with suppress(psutil.Error):
                 process.send_signal(signal.SIGKILL)
-                process.wait(5)
+            _wait_quietly(5, lambda: not self.alive(name))
         self._pid_file(name).unlink(missing_ok=True)
 
     def _stop(self, name: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from cluster.lab.lab import Lab
+from cluster.slurm.queue import launch_failed
 from tests.support.counting import CountingStudy
 
 
@@ -62,11 +63,16 @@ class Study(CountingStudy):
         lines = self.lab.call("squeue", "--noheader", "--array", "-o", layout).splitlines()
         return [line.split("|") for line in lines]
 
-    def wait_until_quiet(self, seconds: float = 90.0) -> None:
-        """Wait until no job is left, the tail's included, with an administrator who returns drained nodes."""
+    def wait_until_quiet(self, seconds: float = 90.0, advised: bool = False) -> None:
+        """Wait until no job is left, the tail's included, with an administrator who returns drained nodes.
+
+        `advised` adds a person who does what `status` says about jobs that are held after a failed launch.
+        """
 
         def quiet() -> bool:
             self.lab.heal()
+            if advised and any(launch_failed(reason) for [reason] in self.queue("%r")):
+                self.yates("resume")
             return not self.queue()
 
         self.wait(quiet, seconds, "the queue to be empty")

@@ -147,4 +147,6 @@ def test_the_controller_dies_just_after_sbatch(study: Study, undisturbed, tmp_pa
     study.lab.start_controller()
     time.sleep(2)
     study.yates("resume")
+    study.wait_until_done()
+    study.wait_until_quiet(150, advised=True)
     assert_whole(study, undisturbed, tmp_path_factory)
