@@ -19,6 +19,7 @@ from workers.specs.generate import PromptSet
 PLACE = "{prompt}"
 FILES: dict[str, tuple[str, ...]] = {
     "prompts": ("prompts.jsonl", "test.jsonl", "prompts.json", "test.json"),
+    "lines": ("prompts.txt", "prompt_entities.txt"),
     "alpaca_eval": ("alpaca_eval.jsonl", "alpaca_eval.json"),
     "realtoxicity": ("prompts.jsonl", "prompts.challenging.jsonl"),
     "red_instruct": ("dangerousqa.json", "harmful_questions/dangerousqa.json"),
@@ -73,7 +74,8 @@ def asked(prompts: PromptSet, candidate: Candidate) -> Asked:
         BadInput: see `chosen_prompts`; or no prompt leaves room for its answer.
     """
     texts = chosen_prompts(prompts, candidate.context)
-    around = own_text(prompts.prompt_file, candidate.context, (PLACE,)) if prompts.prompt_file else PLACE
+    own = prompts.prompt_file
+    around = prompts.wording if own is None else own_text(own, candidate.context, (PLACE,))
     whole = [around.replace(PLACE, text) for text in texts]
     tokens = prompt_tokens(whole, candidate) if prompts.wrap == "template" else candidate.encode(whole)
     room = candidate.max_length - prompts.new_tokens
@@ -136,13 +138,23 @@ def text_rows(path: Path) -> list[Row]:
     return list(read_rows(path))
 
 
+def line_rows(path: Path) -> list[Row]:
+    """A prompt for each line that is not empty.
+
+    Raises:
+        BadInput: the file is missing or malformed.
+    """
+    lines = [line.strip() for row in text_rows(path) for line in str(row.get("text", "")).splitlines()]
+    return [{"prompt": line} for line in lines if line]
+
+
 def _rows(location: Location, format_: str) -> list[Row]:
-    names = location.source.files
+    names, read = location.source.files, line_rows if format_ == "lines" else text_rows
     if names:
-        return [row for name in names for row in text_rows(location.file(name))]
+        return [row for name in names for row in read(location.file(name))]
     usual = location.find(*FILES[format_])
     if usual is not None or format_ not in HUB:
-        return text_rows(usual or location.file(*FILES[format_]))
+        return read(usual or location.file(*FILES[format_]))
     return hub_rows(location, *HUB[format_])
 
 

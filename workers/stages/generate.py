@@ -1,11 +1,15 @@
 """`generate`: answer the prompts of every set and keep the answers."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 import torch
 
 from results.records import MetricRow
 from results.schema import write_samples
 from workers.context import BadInput, StageContext, StageResult
 from workers.evaluation.benchmark import Measurement, Sample, dropped_row
+from workers.evaluation.best_of import best_answers, best_rows
 from workers.evaluation.candidate import Candidate
 from workers.evaluation.completions import shape_rows
 from workers.evaluation.drawing import Drawing
@@ -15,6 +19,7 @@ from workers.evaluation.questions import Asked, asked
 from workers.evaluation.recall import recalled
 from workers.evaluation.sources import locate
 from workers.models.loading import trained_model
+from workers.online.reward import RewardModel, reward_model
 from workers.specs.generate import GenerateRecipe, PromptSet
 
 
@@ -22,7 +27,7 @@ def run(recipe: GenerateRecipe, context: StageContext) -> StageResult:
     """Answer every prompt set of the recipe, in order, and write `samples.parquet`.
 
     Raises:
-        BadInput: the model or a set's prompts are missing or malformed, or two sets share a name.
+        BadInput: the model, the reward model or a set's prompts are missing or malformed, or two sets share a name.
         StageStopped: a stop was asked for; what was answered is in a checkpoint.
     """
     _check_names(recipe)
@@ -30,9 +35,10 @@ def run(recipe: GenerateRecipe, context: StageContext) -> StageResult:
     progress = Progress(context)
     with trained_model(context, recipe.model, recipe.quantization, step=recipe.step) as (model, tokenizer):
         candidate = Candidate(model.eval(), tokenizer, recipe, context)
-        for prompts in recipe.prompts[len(progress.finished) :]:
-            candidate.answers = progress.answers()
-            progress.finish(_answered(prompts, recipe, candidate))
+        with _chooser(recipe, candidate) as reward:
+            for prompts in recipe.prompts[len(progress.finished) :]:
+                candidate.answers = progress.answers()
+                progress.finish(_answered(prompts, recipe, candidate, reward))
     samples = [sample for finished in progress.finished for sample in finished["samples"]]
     with context.phase("save"):
         rows = [{key: value for key, value in sample.items() if key != "generated"} for sample in samples]
@@ -41,17 +47,42 @@ def run(recipe: GenerateRecipe, context: StageContext) -> StageResult:
     return StageResult([MetricRow(**{**row, "step": recipe.step}) for row in metrics])
 
 
-def _answered(prompts: PromptSet, recipe: GenerateRecipe, candidate: Candidate) -> Measurement:
+@contextmanager
+def _chooser(recipe: GenerateRecipe, candidate: Candidate) -> Iterator[RewardModel | None]:
+    """The reward model that chooses among several answers, or None where there is one to each prompt."""
+    if recipe.best_of == 1:
+        yield None
+    else:
+        with reward_model(candidate.context, recipe.model, candidate.tokenizer, recipe.batch_size) as reward:
+            yield reward
+
+
+def _answered(
+    prompts: PromptSet, recipe: GenerateRecipe, candidate: Candidate, reward: RewardModel | None
+) -> Measurement:
     """The answers to one set and their shape; length, repetition and ending have no primary among them."""
     found = _asked(prompts, candidate)
+    rows: list[MetricRow] = []
+    scores: Sequence[float | None] = [None] * len(found.items)
+    if reward is None:
+        completions = _complete(prompts, found, recipe, candidate)
+    else:
+        best = best_answers(prompts, found, recipe, candidate, reward)
+        completions, scores = [one.completion for one in best], [one.score for one in best]
+        rows = best_rows(prompts.name, best)
+    rows += shape_rows(prompts.name, completions)
+    rows.append(dropped_row(prompts.name, found.dropped, len(found.items) + found.dropped))
+    return Measurement(rows, _samples(prompts.name, found, completions, scores))
+
+
+def _complete(
+    prompts: PromptSet, found: Asked, recipe: GenerateRecipe, candidate: Candidate
+) -> list[Completion]:
     choose: Choose = greedy
     if recipe.temperature > 0:
         names = [f"{prompts.name}/{item}" for item in found.items]
         choose = Drawing(recipe.temperature, recipe.top_p, prompts.new_tokens, recipe.seed, names)
-    completions = candidate.complete(list(found.tokens), prompts.new_tokens, choose=choose)
-    rows = shape_rows(prompts.name, completions)
-    rows.append(dropped_row(prompts.name, found.dropped, len(found.items) + found.dropped))
-    return Measurement(rows, _samples(prompts.name, found, completions))
+    return candidate.complete(list(found.tokens), prompts.new_tokens, choose=choose)
 
 
 def _asked(prompts: PromptSet, candidate: Candidate) -> Asked:
@@ -61,7 +92,9 @@ def _asked(prompts: PromptSet, candidate: Candidate) -> Asked:
     return recalled(memory, (*key, candidate.tokenizer_digest), lambda: asked(prompts, candidate))
 
 
-def _samples(task: str, found: Asked, completions: list[Completion]) -> list[Sample]:
+def _samples(
+    task: str, found: Asked, completions: list[Completion], scores: Sequence[float | None]
+) -> list[Sample]:
     return [
         Sample(
             task=task,
@@ -69,13 +102,13 @@ def _samples(task: str, found: Asked, completions: list[Completion]) -> list[Sam
             prompt=text,
             completion=completion.text,
             reference=None,
-            score=None,
+            score=score,
             verdict=None,
             generated=True,
             tokens=len(completion.tokens),
             ended=completion.ended,
         )
-        for item, text, completion in zip(found.items, found.texts, completions, strict=True)
+        for item, text, completion, score in zip(found.items, found.texts, completions, scores, strict=True)
     ]
 
 
