@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 class Measurements:
     """The planned `experiments` (a row each, finished or not) and the `figures` of those that were measured.
 
-    `figures` has the columns of `results.metrics`. Invariant: all experiments are of one scale and preset.
+    `figures` has the columns of `results.metrics`. Invariant: all experiments are of one scale
+    and, unless presets are to be compared, of one preset.
     """
 
     workspace: Workspace
@@ -24,11 +25,20 @@ class Measurements:
     scale: str
     preset: str
 
+    def curves(self, names: Collection[str]) -> "pd.DataFrame":
+        """What training logged under `names`; the columns of `results.curves`."""
+        import results
+
+        curves = results.curves(self.workspace)
+        return curves[curves["name"].isin(names) & curves["experiment"].isin(self.experiments["experiment"])]
+
 
 def read_measurements(
-    workspace: Workspace, study: str, chosen: Collection[str] | None = None
+    workspace: Workspace, study: str, chosen: Collection[str] | None = None, mixed: bool = False
 ) -> Measurements:
     """The measurements of `study`; of the experiments in `chosen` (ids) when that is given.
+
+    `mixed` allows several presets.
 
     Raises:
         WorkspaceError: there are no such experiments, or they mix scales or presets.
@@ -43,16 +53,17 @@ def read_measurements(
         raise WorkspaceError(f"{workspace.root}: no experiments of the study {study!r} here{held}")
     if chosen is not None:
         mine = mine[mine["experiment"].isin(list(chosen))]
-    scale, preset = _only(mine, workspace)
+    scale, preset = _only(mine, workspace, mixed)
     metrics = results.metrics(workspace)
     figures = metrics[metrics["experiment"].isin(mine["experiment"])]
     return Measurements(workspace, mine, figures, scale, preset)
 
 
-def _only(experiments: "pd.DataFrame", workspace: Workspace) -> tuple[str, str]:
+def _only(experiments: "pd.DataFrame", workspace: Workspace, mixed: bool) -> tuple[str, str]:
     found = sorted({(str(scale), str(preset)) for scale, preset in _pairs(experiments)})
-    if len(found) == 1:
-        return found[0]
+    scales = {scale for scale, _ in found}
+    if len(found) == 1 or (mixed and len(scales) == 1):
+        return found[0][0], ", ".join(preset for _, preset in found)
     listed = ", ".join(f"{scale}/{preset}" for scale, preset in found)
     raise WorkspaceError(
         f"{workspace.root}: several scales or presets ({listed}) do not make one table; choose: "

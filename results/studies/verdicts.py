@@ -3,6 +3,8 @@
 A claim on a sign *holds* when the mean has it and the 95 % interval excludes zero, *leans* when only the mean has
 it, and *fails* otherwise. Equality *holds* by two one-sided tests at 5 % within the stated margin, *fails* when the
 mean is outside the margin and the interval excludes zero, *leans* when the mean is inside, and is else *undecided*.
+A difference of either sign is the reverse of it. That runs diverge *holds* when all of several do, *fails* when none
+does. A training too short or too small to show what is claimed makes it *not testable*, whatever else it showed.
 """
 
 from collections.abc import Sequence
@@ -11,7 +13,7 @@ from typing import Literal
 
 from results.statistics import Interval, equivalence_p
 
-Verdict = Literal["holds", "leans", "fails", "undecided", "no data"]
+Verdict = Literal["holds", "leans", "fails", "undecided", "not testable", "no data"]
 Sign = Literal["greater", "less", "at_least", "at_most"]
 
 LEVEL = 0.05
@@ -48,14 +50,37 @@ def equal(effect: Interval, margin: float) -> Verdict:
     return "leans" if inside else "undecided"
 
 
-def overall(verdicts: Sequence[Verdict]) -> Verdict:
-    """The verdict on a statement from those of its tests; tests without data do not count.
+def different(effect: Interval, margin: float) -> Verdict:
+    """Whether the effect is not zero; *fails* when it is equal to zero within the margin."""
+    if effect.excludes(0.0):
+        return "holds"
+    return "fails" if equivalence_p(effect, margin) < LEVEL else "undecided"
 
-    It holds when all hold, fails when all fail, leans when all hold or lean; when they disagree it is undecided.
+
+def share(effect: Interval) -> Verdict:
+    """Whether what `effect` is the share of always happens."""
+    if effect.mean == 1:
+        return "holds" if effect.n > 1 else "leans"
+    return "fails" if effect.mean == 0 else "undecided"
+
+
+def overall(verdicts: Sequence[Verdict], any_of: bool = False) -> Verdict:
+    """The verdict on a statement from those of its tests; tests without data, or not testable, do not count.
+
+    It holds when all hold (with `any_of`, when one does), fails when all fail, leans when all hold or lean (when one
+    leans and none holds); when they disagree it is undecided.
     """
-    known = [one for one in verdicts if one != "no data"]
+    known = [one for one in verdicts if one not in ("no data", "not testable")]
     if not known:
-        return "no data"
+        return "not testable" if "not testable" in verdicts else "no data"
+    if any_of:
+        return _any(verdicts)
     if len(set(known)) == 1:
         return known[0]
     return "leans" if set(known) <= {"holds", "leans"} else "undecided"
+
+
+def _any(verdicts: Sequence[Verdict]) -> Verdict:
+    """Of several ways to be met: what could not be tested may still be one."""
+    order: tuple[Verdict, ...] = ("holds", "leans", "undecided", "not testable", "fails")
+    return next(one for one in order if one in verdicts)

@@ -7,8 +7,8 @@ from results.files import WorkspaceError
 from results.studies.alignment.cells import MODELS, Cell, title
 from results.studies.alignment.curves import CURVES, curve_figure
 from results.studies.alignment.scores import Scores, store_scores
-from results.studies.alignment.tables import UNKNOWN, estimate
 from results.studies.drawing import Figure, Point
+from results.studies.estimates import UNKNOWN, estimate
 from results.studies.measurements import Measurements
 
 PAIR = ("mistral-7b", "mistral-7b-instruct")

@@ -72,14 +72,15 @@ def findings(
     Raises:
         WorkspaceError: there are no experiments of the study, they mix scales or presets, or the file is wrong.
     """
-    from results.studies.alignment.findings import as_json, assessed, findings_table
+    from results.studies.alignment.pairs import BASELINES
     from results.studies.alignment.scores import published_scores, store_scores
     from results.studies.alignment.statements import FILE, read_statements
+    from results.studies.findings import as_json, assessed, findings_table
 
     read = read_statements(statements or FILE)
     found = _measurements(workspace, chosen)
-    store = None if found is None else assessed(store_scores(found), read)
-    printed = assessed(published_scores(swap_slerp), read) if published or found is None else None
+    store = None if found is None else assessed(store_scores(found), read, BASELINES)
+    printed = assessed(published_scores(swap_slerp), read, BASELINES) if published or found is None else None
     title = "published figures" if found is None else f"scale {found.scale}, preset {found.preset}"
     heading = f"Findings of the alignment study ({title})"
     return findings_table(store, printed, heading), as_json(store, printed)

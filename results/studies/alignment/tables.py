@@ -1,24 +1,16 @@
 """The study's tables T2 to T5 from scores: each cell with its interval and number of runs, beside what is published."""
 
-from dataclasses import dataclass, replace
-from math import nan
+from dataclasses import dataclass
 from typing import Any
 
-from results.statistics import CONFIDENCE, Interval, combined_interval
 from results.studies.alignment.cells import Cell
 from results.studies.alignment.layouts import LAYOUTS, Column
-from results.studies.alignment.scores import SHAPE, Scores
+from results.studies.alignment.scores import Scores
+from results.studies.estimates import EDGE, LEGEND, SINGLE, estimate, interval_fields, measured_text
 from results.studies.rendering import Table
+from results.studies.scores import SHAPE
 
-UNKNOWN = Interval(nan, nan, nan, 0)
-
-LEGEND = (
-    "Mean over seeds ± half of the 95 % interval (number of experiments). The interval has seeds and prompts at "
-    "random: the runs' mean squared standard error by prompt plus the seeds' variance over their number, Cochran's t."
-)
 SHAPES = "Shape: length in tokens, share of repeated trigrams, share of answers that ended."
-EDGE = "-x or +x: all items of all runs alike; Clopper and Pearson's 95 % bound for the items of one run."
-SINGLE = "n = 1: the run's own standard error by prompt."
 
 
 @dataclass(frozen=True)
@@ -40,25 +32,6 @@ class Sources:
         if found is None:
             raise ValueError("a table needs a store, published figures, or both")
         return found
-
-
-def estimate(scores: Scores, benchmark: str, cell: Cell, unquantized: bool = False) -> Interval:
-    """The mean of a cell over seeds and its interval; without bounds and with n = 0 where nothing was measured."""
-    runs = list(scores.runs(benchmark, cell, unquantized).values())
-    if not runs:
-        return UNKNOWN
-    items = min((run.items for run in runs if run.items), default=None)
-    found = combined_interval([run.value for run in runs], [run.stderr for run in runs], items)
-    return _at_the_edge(found, items, scores.measured[benchmark].measure.factor)
-
-
-def _at_the_edge(found: Interval, items: int | None, factor: float) -> Interval:
-    """Items that are all right or all wrong have no spread, but still a bound: Clopper and Pearson's (1934)."""
-    if found.stderr != 0 or not items or found.mean not in (0.0, factor):
-        return found
-    reach = factor * (1 - float(((1 - CONFIDENCE) / 2) ** (1 / items)))
-    low, high = (0.0, reach) if found.mean == 0 else (factor - reach, factor)
-    return replace(found, low=low, high=high)
 
 
 def results_table(name: str, sources: Sources) -> Table:
@@ -111,27 +84,6 @@ def _printed(scores: Scores, benchmark: str, cell: Cell) -> str:
     return f"{runs[0].value:.3f}" if runs else "not printed"
 
 
-def measured_text(scores: Scores, benchmark: str, cell: Cell) -> str:
-    """A measured cell as text: `0.356 ±0.006 (5)`, `… (3 of 5)` while runs are missing, or why there is nothing."""
-    found, planned = estimate(scores, benchmark, cell), len(scores.planned.get(cell, ()))
-    if not planned:
-        return "not planned"
-    if not found.n:
-        return f"missing (0 of {planned})"
-    count = f"{found.n}" if found.n == planned else f"{found.n} of {planned}"
-    return f"{found.mean:.3f} {_reach(found)} ({count})"
-
-
-def _reach(found: Interval) -> str:
-    """How far the interval goes: on both sides alike, or on one from the edge of what is possible."""
-    if not found.known:
-        return "±?"
-    below, above = found.mean - found.low, found.high - found.mean
-    return (
-        f"+{above:.3f}" if below == 0 < above else f"-{below:.3f}" if above == 0 < below else f"±{above:.3f}"
-    )
-
-
 def _record(sources: Sources, column: Column, cell: Cell) -> dict[str, Any]:
     """The figures of a cell, full precision, for CSV."""
     record: dict[str, Any] = {**cell._asdict(), "benchmark": column.benchmark}
@@ -153,18 +105,6 @@ def _record(sources: Sources, column: Column, cell: Cell) -> dict[str, Any]:
         runs = sources.published.runs(column.benchmark, cell)
         record["published"] = runs[0].value if runs else None
     return record
-
-
-def interval_fields(found: Interval) -> dict[str, Any]:
-    """An interval as named figures."""
-    return {
-        "mean": found.mean,
-        "low": found.low,
-        "high": found.high,
-        "stderr": found.stderr,
-        "df": found.df,
-        "n": found.n,
-    }
 
 
 def _notes(sources: Sources, columns: tuple[Column, ...], records: list[dict[str, Any]]) -> list[str]:

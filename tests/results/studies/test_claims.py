@@ -6,8 +6,8 @@ from scipy import stats
 
 from results.statistics import mean_interval
 from results.studies.alignment.cells import Cell
-from results.studies.alignment.claims import Setting, conclude, text
-from results.studies.alignment.pairs import Pairs
+from results.studies.claims import Setting, conclude, text
+from results.studies.pairs import Pairs
 
 CELL = Cell("mistral-7b", "beavertails", "harmless", "sft", "qlora", "single")
 

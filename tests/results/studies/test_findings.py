@@ -10,11 +10,12 @@ from results.files import WorkspaceError
 from results.statistics import mean_interval
 from results.studies.alignment import study as alignment
 from results.studies.alignment.cells import Cell
-from results.studies.alignment.findings import Finding, assessed
-from results.studies.alignment.pairs import fitted_gain, paired
-from results.studies.alignment.scores import Score
+from results.studies.alignment.pairs import BASELINES, paired
 from results.studies.alignment.statements import FILE, Comparison, read_statements
+from results.studies.findings import Finding, assessed
+from results.studies.readings import fitted_gain
 from results.studies.rendering import render
+from results.studies.scores import Score
 from tests.results.lab import Lab
 from tests.results.studies.lab import CELLS, PAIR, metric_rows, noise, plan_cells, scores_of, study, truth
 from workers.context import metric
@@ -32,7 +33,7 @@ def whole(tmp_path_factory) -> Lab:
 
 @pytest.fixture(scope="module")
 def found(whole: Lab) -> dict[str, Finding]:
-    return assessed(scores_of(whole), STATEMENTS)
+    return assessed(scores_of(whole), STATEMENTS, BASELINES)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,11 @@ def test_a_missing_run_costs_its_cell_and_is_named(tmp_path) -> None:
     pairs = paired(scores_of(lab), one_test(), {}, "mmlu")
     assert (len(pairs.cells), pairs.missing, pairs.dropped_seeds) == (7, [SINGLE], [])
     assert pairs.seeds == [0, 1, 2, 3, 4]
-    (mmlu,) = [one for one in assessed(scores_of(lab), STATEMENTS)["F1"].results if one.benchmark == "MMLU"]
+    (mmlu,) = [
+        one
+        for one in assessed(scores_of(lab), STATEMENTS, BASELINES)["F1"].results
+        if one.benchmark == "MMLU"
+    ]
     assert mmlu.note == f"without {SINGLE}, where a score is missing"
 
 
@@ -118,7 +123,7 @@ def test_seeds_that_have_hardly_begun_are_left_out_rather_than_all_cells(tmp_pat
 def test_nothing_measured_is_no_data_and_says_of_what(tmp_path) -> None:
     pair = [SINGLE, SINGLE._replace(dataset="hh-rlhf")]
     lab = study(tmp_path / "runs", cells=pair, tasks=("mmlu",))
-    results = assessed(scores_of(lab), STATEMENTS)["F1"].results
+    results = assessed(scores_of(lab), STATEMENTS, BASELINES)["F1"].results
     verdicts = {one.benchmark: (one.conclusion.verdict, one.note) for one in results}
     assert verdicts["MMLU"] == ("holds", "")
     assert verdicts["RT"] == ("no data", "no figures of `rt`")
@@ -127,7 +132,7 @@ def test_nothing_measured_is_no_data_and_says_of_what(tmp_path) -> None:
 def test_one_seed_leans_at_most(tmp_path) -> None:
     pair = [SINGLE, SINGLE._replace(dataset="hh-rlhf")]
     lab = study(tmp_path / "runs", cells=pair, seeds=[0])
-    found = assessed(scores_of(lab), STATEMENTS)
+    found = assessed(scores_of(lab), STATEMENTS, BASELINES)
     assert found["F1"].verdict == "leans"
     assert {one.conclusion.effect.known for one in found["F1"].results} == {False}
 
@@ -144,7 +149,11 @@ def test_a_tie_is_a_tie_whatever_the_rounding(tmp_path) -> None:
     lab = study(
         tmp_path / "runs", lambda cell, seed, task: values[cell.dataset, cell.method], cells, tasks=["mmlu"]
     )
-    (mmlu,) = [one for one in assessed(scores_of(lab), STATEMENTS)["F2"].results if one.benchmark == "MMLU"]
+    (mmlu,) = [
+        one
+        for one in assessed(scores_of(lab), STATEMENTS, BASELINES)["F2"].results
+        if one.benchmark == "MMLU"
+    ]
     assert mmlu.conclusion.effect.mean == 0
     assert (mmlu.conclusion.verdict, mmlu.conclusion.p) == ("fails", 1.0)
 
@@ -177,7 +186,7 @@ def test_a_merge_is_compared_with_its_parents_at_its_own_precision(tmp_path) -> 
         for role in names:
             value = values.get(cell, 0.65) - (0.1 if role == "evaluate" and cell in values else 0.0)
             lab.run(f"{cell}/{role}", metric("bbh", value, stderr=0.01, n=9, primary=True))
-    (result, *_) = assessed(scores_of(lab), STATEMENTS)["F10"].results
+    (result, *_) = assessed(scores_of(lab), STATEMENTS, BASELINES)["F10"].results
     assert (result.left, result.right) == pytest.approx((0.65, 0.7))
     assert result.conclusion.verdict == "fails"
 
@@ -194,7 +203,7 @@ def curves(root: Path, slope: float) -> Lab:
 
 @pytest.mark.parametrize(("slope", "verdict"), [(-0.01, "holds"), (0.01, "fails")])
 def test_more_samples_that_do_not_help(tmp_path, slope: float, verdict: str) -> None:
-    results = assessed(scores_of(curves(tmp_path / "runs", slope)), STATEMENTS)["F14"].results
+    results = assessed(scores_of(curves(tmp_path / "runs", slope)), STATEMENTS, BASELINES)["F14"].results
     (mmlu,) = [one for one in results if one.benchmark == "MMLU"]
     assert mmlu.conclusion.verdict == verdict
     assert mmlu.conclusion.effect.mean == pytest.approx(18 * slope, abs=0.003)
@@ -225,7 +234,7 @@ def test_somewhere_is_corrected_for_looking_everywhere(tmp_path, effects, verdic
         SINGLE._replace(model=model, preference=name) for model in PAIR for name in ("harmless", "helpful")
     ]
     lab = study(tmp_path / "runs", value, cells, range(5), ["alpacaeval"])
-    results = assessed(scores_of(lab), STATEMENTS)["F9"].results
+    results = assessed(scores_of(lab), STATEMENTS, BASELINES)["F9"].results
     (bt,) = [one for one in results if one.part == "QLoRA, BeaverTails"]
     assert (bt.conclusion.verdict, bt.conclusion.agree, bt.conclusion.compared) == (verdict, agree, 2)
 

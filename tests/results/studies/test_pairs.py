@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from results.studies.alignment.cells import Cell
-from results.studies.alignment.pairs import Side, _complete, _without_gaps
+from results.studies.pairs import Side, complete, without_gaps
 
 CELL = Cell("mistral-7b", "beavertails", "harmless", "sft", "qlora", "single")
 SHAPES = arrays.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=6)
@@ -14,7 +14,7 @@ SHAPES = arrays.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=6)
 
 @given(arrays.arrays(bool, SHAPES, elements=st.booleans()))
 def test_what_remains_has_no_gap(gaps) -> None:
-    rows, columns = _without_gaps(gaps)
+    rows, columns = without_gaps(gaps)
     assert not gaps[np.ix_(rows, columns)].any()
     assert bool(rows) == bool(columns)
     if not gaps.any():
@@ -22,30 +22,30 @@ def test_what_remains_has_no_gap(gaps) -> None:
 
 
 @given(arrays.arrays(bool, SHAPES, elements=st.booleans()))
-def test_something_remains_while_anything_is_complete(gaps) -> None:
+def test_something_remains_while_anything_iscomplete(gaps) -> None:
     """A single score is lost only when everything is missing."""
-    rows, _ = _without_gaps(gaps)
+    rows, _ = without_gaps(gaps)
     assert bool(rows) == (not gaps.all())
 
 
 def test_one_gap_costs_the_row_or_the_column_whichever_has_fewer_scores() -> None:
     gaps = np.zeros((8, 5), bool)
     gaps[3, 2] = True
-    assert _without_gaps(gaps) == ([0, 1, 2, 4, 5, 6, 7], [0, 1, 2, 3, 4])
-    assert _without_gaps(gaps.T) == ([0, 1, 2, 3, 4], [0, 1, 2, 4, 5, 6, 7])
+    assert without_gaps(gaps) == ([0, 1, 2, 4, 5, 6, 7], [0, 1, 2, 3, 4])
+    assert without_gaps(gaps.T) == ([0, 1, 2, 3, 4], [0, 1, 2, 4, 5, 6, 7])
 
 
 def test_no_cells_at_all() -> None:
-    found = _complete([])
+    found = complete([])
     assert (found.cells, found.seeds, found.missing, found.dropped_seeds) == ([], [], [], [])
     assert found.differences.shape == (0, 0)
 
 
 def test_sides_that_share_no_seed() -> None:
-    found = _complete([Side(CELL, {0: 1.0}, {1: 1.0})])
+    found = complete([Side(CELL, {0: 1.0}, {1: 1.0})])
     assert (found.cells, found.missing) == ([], [CELL])
 
 
 def test_a_seed_that_only_one_side_has() -> None:
-    found = _complete([Side(CELL, {0: 1.0, 1: 2.0}, {1: 0.5, 2: 0.0})])
+    found = complete([Side(CELL, {0: 1.0, 1: 2.0}, {1: 0.5, 2: 0.0})])
     assert (found.seeds, found.differences.tolist()) == ([1], [[1.5]])

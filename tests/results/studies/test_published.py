@@ -3,13 +3,13 @@
 import pytest
 
 from results.studies.alignment.cells import Cell
-from results.studies.alignment.findings import Result, assessed
-from results.studies.alignment.pairs import paired
+from results.studies.alignment.pairs import BASELINES, paired
 from results.studies.alignment.scores import published_scores
 from results.studies.alignment.statements import read_statements
+from results.studies.findings import Result, assessed
 from results.studies.published import published_rows
 
-FINDINGS = assessed(published_scores(), read_statements())
+FINDINGS = assessed(published_scores(), read_statements(), BASELINES)
 
 
 def result(finding: str, benchmark: str, part: str = "") -> Result:

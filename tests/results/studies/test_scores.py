@@ -6,7 +6,8 @@ import pytest
 
 from results.studies.alignment.benchmarks import benchmarks, measured
 from results.studies.alignment.cells import Cell
-from results.studies.alignment.scores import Score, published_scores
+from results.studies.alignment.scores import published_scores
+from results.studies.scores import Score
 from results.studies.settings import read_settings
 from tests.results.lab import Lab
 from tests.results.studies.lab import plan_cells, scores_of, study

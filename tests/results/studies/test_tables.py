@@ -11,7 +11,8 @@ from results.studies.alignment import study as alignment
 from results.studies.alignment.cells import Cell
 from results.studies.alignment.layouts import LAYOUTS
 from results.studies.alignment.scores import published_scores
-from results.studies.alignment.tables import Sources, estimate, measured_text, results_table
+from results.studies.alignment.tables import Sources, results_table
+from results.studies.estimates import estimate, measured_text
 from results.studies.rendering import render
 from tests.results.lab import Lab
 from tests.results.studies.lab import CELLS, metric_rows, plan_cells, scores_of, study, truth
@@ -118,7 +119,7 @@ def test_the_last_snapshot_counts_and_not_the_evaluation_for_merges(tmp_path) ->
         lab.run(f"{name}/{role}", metric("mmlu", value, stderr=0.01, n=50, step=step, primary=True))
     scores = scores_of(lab)
     assert scores.runs("mmlu", CELL)[0].value == 0.5
-    assert scores.runs("mmlu", CELL, unquantized=True)[0].value == 0.9
+    assert scores.runs("mmlu", CELL, apart=True)[0].value == 0.9
     assert [each.value for each in scores.curves("mmlu", CELL)[0]] == [0.1, 0.2, 0.5]
 
 

@@ -6,7 +6,8 @@ the same prompts. Published figures have no seeds: there the cells are the repli
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import atanh, isfinite, nan
+from math import atanh, inf, isfinite, nan
+from typing import Any
 
 import numpy as np
 
@@ -19,9 +20,9 @@ from results.statistics import (
     rank_correlation,
     two_sided_p,
 )
-from results.studies.alignment.pairs import Pairs
-from results.studies.alignment.statements import Claim
-from results.studies.verdicts import LEVEL, Verdict, equal, on_side, signed
+from results.studies.pairs import Pairs
+from results.studies.statements import Claim
+from results.studies.verdicts import LEVEL, Verdict, different, equal, on_side, share, signed
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,10 @@ class Setting:
     by_seed: bool
 
 
-def conclude(pairs: Pairs, setting: Setting) -> Conclusion:
+def conclude(pairs: Pairs[Any], setting: Setting) -> Conclusion:
     """The conclusion from pairs of which there is at least one."""
+    if np.isinf(pairs.left).any() and setting.claim not in RANKED:
+        return _diverged(pairs, setting)
     return CLAIMS.get(setting.claim, _sign)(pairs, setting)
 
 
@@ -57,21 +60,59 @@ def replicates(
     return [float(value) for value in differences.mean(axis=0 if by_seed else 1)]
 
 
-def _sign(pairs: Pairs, setting: Setting) -> Conclusion:
+def _sign(pairs: Pairs[Any], setting: Setting) -> Conclusion:
     effect = mean_interval(replicates(pairs.differences, setting.by_seed))
     sides = [on_side(value, setting.claim, setting.threshold) for value in _by_cell(pairs)]  # type: ignore[arg-type]
     verdict = signed(effect, setting.claim, setting.threshold)  # type: ignore[arg-type]
     return Conclusion(effect, two_sided_p(effect, setting.threshold), verdict, sum(sides), len(sides))
 
 
-def _equal(pairs: Pairs, setting: Setting) -> Conclusion:
+def _diverged(pairs: Pairs[Any], setting: Setting) -> Conclusion:
+    """A run that diverged is worse than any, so no mean exists: only a claim to be above can be met, by every run.
+
+    It holds where all of several runs diverged, leans where the others too are on the stated side.
+    """
+    differences = pairs.differences
+    above = setting.claim in ("greater", "at_least", "differs")
+    threshold = setting.threshold if above else setting.margin
+    sides = [above and on_side(value, "greater", threshold) for value in _by_cell(pairs)]
+    verdict: Verdict = "fails"
+    if above and (differences > threshold).all():
+        verdict = "holds" if np.isinf(differences).all() and differences.size > 1 else "leans"
+    return Conclusion(Interval(inf, nan, nan, differences.size), nan, verdict, sum(sides), len(sides))
+
+
+def _differs(pairs: Pairs[Any], setting: Setting) -> Conclusion:
+    effect = mean_interval(replicates(pairs.differences, setting.by_seed))
+    outside = sum(abs(value) > setting.margin for value in _by_cell(pairs))
+    verdict = different(effect, setting.margin)
+    return Conclusion(effect, two_sided_p(effect), verdict, outside, len(pairs.cells))
+
+
+def _diverges(pairs: Pairs[Any], setting: Setting) -> Conclusion:
+    """`pairs` has 1 for a run that diverged and 0 for one that did not; its effect is their share."""
+    runs = pairs.left.ravel()
+    effect = share_interval(int(runs.sum()), len(runs))
+    agree = sum(value > 0.5 for value in pairs.left.mean(axis=1))
+    return Conclusion(effect, nan, share(effect), agree, len(pairs.cells))
+
+
+def share_interval(count: int, runs: int) -> Interval:
+    """The share of runs with Clopper and Pearson's 95 % interval (1934)."""
+    from scipy import stats
+
+    found = stats.binomtest(count, runs).proportion_ci(1 - LEVEL)
+    return Interval(count / runs, float(found.low), float(found.high), runs)
+
+
+def _equal(pairs: Pairs[Any], setting: Setting) -> Conclusion:
     effect = mean_interval(replicates(pairs.differences, setting.by_seed))
     inside = sum(abs(value) < setting.margin for value in _by_cell(pairs))
     p, verdict = equivalence_p(effect, setting.margin), equal(effect, setting.margin)
     return Conclusion(effect, p, verdict, inside, len(pairs.cells))
 
 
-def _small(pairs: Pairs, setting: Setting) -> Conclusion:
+def _small(pairs: Pairs[Any], setting: Setting) -> Conclusion:
     """Noise widens absolute differences, so the claim is judged strictly rather than leniently."""
     effect = mean_interval(replicates(np.abs(pairs.differences), setting.by_seed))
     inside = sum(abs(value) < setting.margin for value in _by_cell(pairs))
@@ -79,7 +120,7 @@ def _small(pairs: Pairs, setting: Setting) -> Conclusion:
     return Conclusion(effect, two_sided_p(effect, setting.margin), verdict, inside, len(pairs.cells))
 
 
-def _somewhere(pairs: Pairs, setting: Setting) -> Conclusion:
+def _somewhere(pairs: Pairs[Any], setting: Setting) -> Conclusion:
     """The cell with the smallest corrected p on the stated side; its interval is Bonferroni's over all cells."""
     cells = [list(map(float, row)) for row in pairs.differences]
     corrected = holm([two_sided_p(mean_interval(row)) for row in cells])
@@ -94,7 +135,7 @@ def _somewhere(pairs: Pairs, setting: Setting) -> Conclusion:
     return Conclusion(effect, corrected[best], verdict, agree, len(cells))
 
 
-def _best(pairs: Pairs, setting: Setting) -> Conclusion:
+def _best(pairs: Pairs[Any], setting: Setting) -> Conclusion:
     """`pairs` has the candidate against each other arm; p is Bonferroni's, of the difference to the closest."""
     others = [list(map(float, row)) for row in pairs.right]
     effect = best_interval([float(value) for value in pairs.left[0]], others)
@@ -103,15 +144,16 @@ def _best(pairs: Pairs, setting: Setting) -> Conclusion:
     return Conclusion(effect, p, signed(effect, "greater"), agree, 1)
 
 
-def _correlated(pairs: Pairs, setting: Setting) -> Conclusion:
+def _correlated(pairs: Pairs[Any], setting: Setting) -> Conclusion:
     """Over cells, of the means over seeds; p is one-sided, of a correlation at the threshold."""
     if len(pairs.cells) < 2:
         return Conclusion(Interval(nan, nan, nan, len(pairs.cells)), nan, "undecided", 0, 1)
     effect = rank_correlation(replicates(pairs.left, by_seed=False), replicates(pairs.right, by_seed=False))
-    verdict = signed(effect, "greater", setting.threshold)
-    return Conclusion(
-        effect, _above(effect, setting.threshold), verdict, int(effect.mean > setting.threshold), 1
-    )
+    positive = setting.claim == "correlated"
+    verdict = signed(effect, "greater" if positive else "less", setting.threshold)
+    p = _above(effect, setting.threshold)
+    agree = int(on_side(effect.mean, "greater" if positive else "less", setting.threshold))
+    return Conclusion(effect, p if positive else 1 - p, verdict, agree, 1)
 
 
 def _above(correlation: Interval, threshold: float) -> float:
@@ -123,7 +165,7 @@ def _above(correlation: Interval, threshold: float) -> float:
     return float(special.ndtr(-distance / correlation.stderr))
 
 
-def _by_cell(pairs: Pairs) -> list[float]:
+def _by_cell(pairs: Pairs[Any]) -> list[float]:
     return replicates(pairs.differences, by_seed=False)
 
 
@@ -131,20 +173,38 @@ def _or_one(p: float) -> float:
     return p if isfinite(p) else 1.0
 
 
-CLAIMS: dict[Claim, Callable[[Pairs, Setting], Conclusion]] = {
+CLAIMS: dict[Claim, Callable[[Pairs[Any], Setting], Conclusion]] = {
     "equal": _equal,
     "small": _small,
     "somewhere_greater": _somewhere,
     "best": _best,
     "correlated": _correlated,
+    "anticorrelated": _correlated,
+    "differs": _differs,
+    "diverges": _diverges,
 }
+RANKED: tuple[Claim, ...] = ("correlated", "anticorrelated")
+"""Claims for which a run that diverged is simply the worst."""
 
 
 def text(setting: Setting) -> str:
     """A claim as a reader sees it, with its threshold or margin."""
-    signs = {"greater": ">", "less": "<", "at_least": "≥", "at_most": "≤", "correlated": ">"}
+    signs = {
+        "greater": ">",
+        "less": "<",
+        "at_least": "≥",
+        "at_most": "≤",
+        "correlated": ">",
+        "anticorrelated": "<",
+    }
     if setting.claim in signs:
         return f"{signs[setting.claim]} {setting.threshold:g}"
     if setting.claim in ("equal", "small"):
         return f"{'within' if setting.claim == 'equal' else 'below'} {setting.margin:g}"
-    return {"somewhere_greater": "> 0 somewhere", "best": "> 0"}[setting.claim]
+    words = {
+        "somewhere_greater": "> 0 somewhere",
+        "best": "> 0",
+        "diverges": "diverges",
+        "differs": "differs from 0",
+    }
+    return words[setting.claim]

@@ -1,18 +1,22 @@
-"""The findings of the study, each statement as tests on a store or on the published figures."""
+"""The findings of a study, each statement as tests on a store or on the published figures."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 from math import isfinite, nan
 from typing import Any
 
+import numpy as np
+
 from results.statistics import Interval, holm
-from results.studies.alignment.claims import Conclusion, Setting, conclude, replicates, text
-from results.studies.alignment.pairs import Pairs, paired
-from results.studies.alignment.scores import Scores
-from results.studies.alignment.statements import Comparison, Statement
-from results.studies.alignment.tables import interval_fields
+from results.studies.cells import Cell, shown
+from results.studies.claims import Conclusion, Setting, conclude, replicates, text
+from results.studies.estimates import interval_fields
+from results.studies.pairs import Baseline, Pairs, paired
 from results.studies.rendering import Table
+from results.studies.scores import Scores
+from results.studies.statements import Comparison, Statement
 from results.studies.verdicts import Verdict, overall
 
 NOTHING = Conclusion(Interval(nan, nan, nan, 0), nan, "no data", 0, 0)
@@ -48,13 +52,19 @@ class Finding:
     verdict: Verdict
 
 
-def assessed(scores: Scores, statements: Mapping[str, Statement]) -> dict[str, Finding]:
+Statements = Mapping[str, Statement[Any]]
+Baselines = Mapping[str, Baseline[Cell]]
+
+
+def assessed(
+    scores: Scores[Cell], statements: Statements, baselines: "Baselines[Cell]"
+) -> dict[str, Finding]:
     """Every statement tested on `scores`; p-values are corrected by Holm within a statement."""
     found: dict[str, Finding] = {}
     for name, one in statements.items():
-        results = _corrected([each for test in one.tests for each in _results(scores, name, test)])
-        verdicts = [each.conclusion.verdict for each in results]
-        found[name] = Finding(name, one.statement, scores.source, tuple(results), overall(verdicts))
+        results = [each for test in one.tests for each in _results(scores, name, test, baselines)]
+        verdict = overall([each.conclusion.verdict for each in results], one.any_of)
+        found[name] = Finding(name, one.statement, scores.source, tuple(_corrected(results)), verdict)
     for name, one in statements.items():
         if one.follows_from:
             verdict = overall([found[other].verdict for other in one.follows_from])
@@ -67,36 +77,51 @@ def _corrected(results: list[Result]) -> list[Result]:
     return [replace(each, p_holm=p) for each, p in zip(results, corrected, strict=True)]
 
 
-def _results(scores: Scores, finding: str, test: Comparison) -> Iterable[Result]:
-    for part, levels in test.slices.items():
+def _results(
+    scores: Scores[Cell], finding: str, test: Comparison, baselines: "Baselines[Cell]"
+) -> Iterable[Result]:
+    for (part, levels), at in product(test.slices.items(), test.at or (None,)):
         for benchmark in test.benchmarks:
             measured = scores.measured[benchmark]
             margin = test.margins.get(benchmark, measured.measure.margin)
             setting = Setting(test.claim, test.threshold, margin, scores.source == "store")
-            pairs = paired(scores, test, levels, benchmark)
+            pairs = paired(scores, test, levels, benchmark, baselines, at)
+            conclusion = conclude(pairs, setting) if pairs.cells else NOTHING
+            short = _too_small(scores, test, conclusion)
             yield Result(
                 finding=finding,
                 source=scores.source,
-                part=part,
+                part=", ".join(text for text in (part, "" if at is None else f"step {at:g}") if text),
                 benchmark=measured.heading,
-                unit=measured.measure.unit,
-                comparison=test.text,
+                unit="%" if test.relative else measured.measure.unit,
+                comparison=f"{test.text}, %" if test.relative else test.text,
                 claim=text(setting),
-                conclusion=conclude(pairs, setting) if pairs.cells else NOTHING,
+                conclusion=replace(conclusion, verdict="not testable") if short else conclusion,
                 left=float(pairs.left.mean()) if pairs.cells else nan,
                 right=float(pairs.right.mean()) if pairs.cells else nan,
                 replicates=_replicates(pairs, setting),
-                note=_note(scores, test, pairs, benchmark),
+                note="; ".join(note for note in (short, _note(scores, test, pairs, benchmark)) if note),
             )
 
 
-def _replicates(pairs: Pairs, setting: Setting) -> str:
-    by_seed = setting.by_seed and setting.claim != "correlated"
+def _too_small(scores: Scores[Any], test: Comparison, found: Conclusion) -> str:
+    """Why a store is too small to refute the claim; "" where it is not, or where the claim holds."""
+    if scores.source != "store" or found.verdict in ("holds", "no data"):
+        return ""
+    if test.scales and scores.scale not in test.scales:
+        return f"said of scale {' or '.join(test.scales)}, not of {scores.scale}"
+    if test.least_steps is not None and scores.steps is not None and scores.steps < test.least_steps:
+        return f"{scores.steps:g} steps are too few: published runs failed after {test.least_steps} and more"
+    return ""
+
+
+def _replicates(pairs: Pairs[Any], setting: Setting) -> str:
+    by_seed = setting.by_seed and setting.claim not in ("correlated", "anticorrelated")
     count, what = (len(pairs.seeds), "seed") if by_seed else (len(pairs.cells), "cell")
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
-def _note(scores: Scores, test: Comparison, pairs: Pairs, benchmark: str) -> str:
+def _note(scores: Scores[Any], test: Comparison, pairs: Pairs[Any], benchmark: str) -> str:
     """What a test lacks."""
     one = scores.measured[benchmark]
     if not scores.has(benchmark):
@@ -105,17 +130,23 @@ def _note(scores: Scores, test: Comparison, pairs: Pairs, benchmark: str) -> str
     if test.claim == "equal" and pairs.cells:
         above = sum(value > 0 for value in replicates(pairs.differences, by_seed=False))
         found.append(f"{above} of {len(pairs.cells)} cells are above 0")
+    found += dict.fromkeys(
+        remark for cell in pairs.cells if (remark := scores.remarks.get((benchmark, cell)))
+    )
     if not (found or pairs.cells):
         curve = test.against == "first_snapshot"
         return "no snapshots along the training" if curve else "no cell has both sides of the comparison"
     return "; ".join(found)
 
 
-def _lacking(pairs: Pairs) -> Iterator[str]:
+def _lacking(pairs: Pairs[Any]) -> Iterator[str]:
+    diverged = int(np.isinf(pairs.left).sum())
+    if diverged:
+        yield f"{diverged} of {pairs.left.size} runs diverged"
     if pairs.missing:
         rest = len(pairs.missing) - 1
         more = f" and {rest} other cell{'s' if rest > 1 else ''}" if rest else ""
-        yield f"without {pairs.missing[0]}{more}, where a score is missing"
+        yield f"without {shown(pairs.missing[0])}{more}, where a score is missing"
     if pairs.dropped_seeds:
         yield f"without the seeds {', '.join(map(str, pairs.dropped_seeds))}, which are not complete"
 
