@@ -29,8 +29,10 @@ BUILT_IN = {
     "ppo": "workers.specs.ppo:PPO",
     "merge": "workers.specs.merge:MERGE",
     "evaluate": "workers.specs.evaluate:EVALUATE",
+    "analyse": "workers.specs.analyse:ANALYSE",
     "generate": "workers.specs.generate:GENERATE",
     "judge": "workers.specs.judge:JUDGE",
+    "factuality": "workers.specs.factuality:FACTUALITY",
 }
 
 

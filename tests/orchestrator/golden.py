@@ -40,6 +40,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     },
     "merge": {"method": "dare-ties", "density": 0.4},
     "evaluate": {"benchmarks": [{"task": "mmlu", "limit": 10, "preferences": [{}]}], "step": 5},
+    "analyse": {"analyses": ["sharpness"], "step": 5, "quantization": {"weights": {"bits": 4}}},
     "generate": {
         "prompts": [{"name": "rt", "rank_by": "prompt.severe_toxicity", "prompt_file": {}}],
         "step": 5,
