@@ -1,0 +1,159 @@
+"""A PPO step of ours against one of TRL's PPO trainer: same batch, models, lengths, trained parameters.
+
+    YATES_TRL_PPO=/path/to/python python -m pytest tests/benchmarks/test_ppo.py -m benchmark -s
+
+TRL's trainer ended with its version 1.12, so it runs in an environment of its own, whose interpreter the variable
+names. Both take their steps in turn, one thread each; every response has its full length on either side. Ours also
+measures what TRL does not: the policy's whole distributions against the reference's (true KL, entropies).
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
+
+from tests.support.training import PREFERENCES, VICUNA, Lab, base_of
+from tests.workers.ppo.lab import reward_of
+from workers.context import Parent
+from workers.models.loading import load_tokenizer
+from workers.models.sources import parent_source
+from workers.ppo.backbones import borrowed_models
+from workers.ppo.loop import Loop
+from workers.ppo.prompts import Tokens, load_prompts
+from workers.specs.model import LoraRecipe
+from workers.specs.ppo import PPO, PpoRecipe, PpoTraining, Regularizer, Rollout
+
+SAMPLES = 5
+BAR = 1.2
+INTERPRETER = os.environ.get("YATES_TRL_PPO")
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+SIZES = {
+    "tiny": {"hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2,
+             "intermediate_size": 160, "vocab_size": 256},
+    "eight layers of SmolLM2-135M": {"hidden_size": 576, "num_hidden_layers": 8, "num_attention_heads": 9,
+             "num_key_value_heads": 3, "intermediate_size": 1536, "vocab_size": 49_152},
+}  # fmt: skip
+BATCHES = {"tiny": (32, 20), "eight layers of SmolLM2-135M": (8, 32)}
+"""Episodes of a PPO step, and tokens of each."""
+Step = Callable[[], tuple[float, int, int]]
+"""Takes a step; its processor seconds, sampled tokens, trained parameters."""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    return Lab(tmp_path_factory.mktemp("ppo"))
+
+
+def recipe(size: str) -> PpoRecipe:
+    episodes, tokens = BATCHES[size]
+    return PpoRecipe(
+        adapter=LoraRecipe(rank=8, alpha=64, dropout=0.0, target_modules=ATTENTION),
+        preferences=PREFERENCES,
+        template=VICUNA,
+        rollout=Rollout(batch_size=episodes, new_tokens=tokens, prompt_tokens=40),
+        regularizer=Regularizer(penalty="kl", coefficient=0.05),
+        training=PpoTraining(steps=1000, batch_size=episodes, epochs=2, learning_rate=1e-4, warmup_steps=0),
+    )
+
+
+def parents(lab: Lab, size: str, directory: Path) -> tuple[Parent, Parent]:
+    """Random models of a size, where stages would have left theirs."""
+    torch.manual_seed(0)
+    base = base_of(lab)
+    context = lab.context(lab.stage(PPO, recipe(size), (base,)), (base,))
+    tokenizer = load_tokenizer(context, parent_source(base).directory)
+    marks = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
+    settings = LlamaConfig(**SIZES[size], **marks, tie_word_embeddings=True, num_labels=1)
+    for name, kind in (("base", LlamaForCausalLM), ("reward", LlamaForSequenceClassification)):
+        kind(settings).save_pretrained(directory / name / "model")
+        tokenizer.save_pretrained(directory / name / "model")
+    others = reward_of(lab, base)
+    return Parent("base", base.stage, directory / "base", []), Parent(
+        "reward", others.stage, directory / "reward", []
+    )
+
+
+@contextmanager
+def ours(lab: Lab, size: str, given: tuple[Parent, Parent], monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A step of our loop, and the prompts that it takes."""
+    monkeypatch.setattr("workers.ppo.loop.end_tokens", lambda *_: frozenset())
+    settings = recipe(size)
+    context = lab.context(lab.stage(PPO, settings, given), given, memory={})
+    torch.set_num_threads(1)
+    with borrowed_models(context, settings) as models:
+        prompts, _ = load_prompts(context, settings, models.tokenizer)
+        loop = Loop(context, settings, models, prompts, end_mark=False)
+        models.evaluate()
+
+        def step() -> tuple[float, int, int]:
+            before, started = loop.state.tokens, time.process_time()
+            loop._step()
+            seconds = time.process_time() - started
+            return seconds, loop.state.tokens - before, sum(one.numel() for one in loop.parameters.values())
+
+        yield step, prompts
+
+
+@contextmanager
+def theirs(size: str, given: tuple[Parent, Parent], prompts: list[Tokens], scratch: Path) -> Iterator[Step]:
+    """A step of TRL's trainer, in a process of its own."""
+    settings = recipe(size)
+    job = {
+        "policy": str(given[0].output / "model"),
+        "reward": str(given[1].output / "model"),
+        "prompts": prompts,
+        "batch_size": settings.rollout.batch_size,
+        "new_tokens": settings.rollout.new_tokens,
+        "epochs": settings.training.epochs,
+        "learning_rate": settings.training.learning_rate,
+        "adapter": {"r": 8, "lora_alpha": 64, "target_modules": list(ATTENTION)},
+    }
+    (scratch / "job.json").write_text(json.dumps(job))
+    command = [INTERPRETER, str(Path(__file__).with_name("trl_ppo.py")), str(scratch / "job.json")]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=scratch
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None
+
+        def step() -> tuple[float, int, int]:
+            assert process.stdin is not None and process.stdout is not None
+            print(file=process.stdin, flush=True)
+            line = next(one for one in process.stdout if one.startswith("STEP "))
+            answer = json.loads(line.removeprefix("STEP "))
+            return answer["seconds"], answer["tokens"], answer["trained"]
+
+        yield step
+        process.stdin.close()
+
+
+@pytest.mark.benchmark
+@pytest.mark.skipif(INTERPRETER is None, reason="YATES_TRL_PPO names no interpreter that has trl 1.12")
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("size", SIZES)
+def test_a_ppo_step(lab: Lab, size: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = parents(lab, size, tmp_path)
+    seconds: dict[str, list[float]] = {"ours": [], "TRL": []}
+    with (
+        ours(lab, size, given, monkeypatch) as (our_step, prompts),
+        theirs(size, given, prompts, tmp_path) as their_step,
+    ):
+        assert our_step()[1:] == their_step()[1:], "tokens and trained parameters are equal; a warm-up"
+        for _ in range(SAMPLES):
+            for name, step in (("ours", our_step), ("TRL", their_step)):
+                seconds[name].append(step()[0])
+    ratios = [other / own for own, other in zip(seconds["ours"], seconds["TRL"], strict=True)]
+    median = {name: statistics.median(values) for name, values in seconds.items()}
+    print(
+        f"\n{size}: a PPO step takes {median['ours']:.2f} s, TRL's {median['TRL']:.2f} s: "
+        f"{statistics.median(ratios):.2f} times faster ({min(ratios):.2f} to {max(ratios):.2f})"
+    )
+    assert statistics.median(ratios) >= BAR
