@@ -19,6 +19,9 @@ Output = Annotated[
 def register(app: typer.Typer) -> None:
     """Add this module's verbs to the command line."""
     app.command("results", help="Query the results: one row per experiment, or averaged by factors.")(results)
+    app.command(
+        "export", help="An experiment's model as a folder for the Hugging Face Hub, with its model card."
+    )(export)
     app.command("best", help="The winners of a search, and how another grid takes them.")(best)
 
 
@@ -64,6 +67,23 @@ def best(workspace: options.Root = options.DEFAULT_ROOT, as_json: options.Json =
         )
         if one.overrides:
             typer.echo("  " + " ".join(f"--set {text}" for text in one.overrides))
+
+
+def export(
+    experiment: Annotated[
+        str, typer.Argument(help="An experiment's name, its id, or the beginning of its id.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The new folder.")],
+    workspace: options.Root = options.DEFAULT_ROOT,
+) -> None:
+    """Copy the model and write its card."""
+    from orchestrator.export import export_model
+    from orchestrator.view import View
+
+    found = export_model(View(options.open_workspace(workspace)), experiment, output)
+    typer.echo(
+        f"wrote {output}: {found.folder.name} of stage {found.stage.id}, and README.md, its model card"
+    )
 
 
 def _names(text: str | None) -> list[str]:
