@@ -7,6 +7,7 @@ from workers.identity import derive_seed
 from workers.models.loading import device_of
 from workers.recipe import Recipe
 from workers.specs.training import Training
+from workers.training.trackers import run_name
 
 
 def micro_batch(batch_size: int, wanted: int | None) -> int:
@@ -44,6 +45,7 @@ def trainer_arguments(context: StageContext, recipe: Recipe, training: Training)
         "dataloader_pin_memory": device != "cpu",
         "gradient_checkpointing": context.execution.gradient_checkpointing,
         "report_to": list(context.execution.report_to),
+        "run_name": run_name(context),
         "logging_strategy": "steps",
         "logging_steps": 1,
         "logging_nan_inf_filter": False,

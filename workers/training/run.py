@@ -9,6 +9,7 @@ from workers.context import StageContext, StageResult, StageStopped, metric
 from workers.recipe import Recipe
 from workers.specs.training import Training
 from workers.training.callbacks import StageCallback
+from workers.training.trackers import tracked
 from workers.training.trainers import StageTrainer
 from workers.training.validation import VALIDATION_LOSS, Validation
 from workers.training.walks import remembered_walks
@@ -46,7 +47,7 @@ def run_steps(context: StageContext, trainer: Any, callback: StageCallback) -> N
     resume = context.resume_from
     if resume is not None:
         bring_snapshots(context, int(resume.name))
-    with remembered_walks(trainer.model):
+    with remembered_walks(trainer.model), tracked(context, trainer):
         trainer.train(resume_from_checkpoint=str(resume) if resume is not None else None)
     if callback.stopped:
         raise StageStopped
