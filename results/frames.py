@@ -21,12 +21,12 @@ _TRIES = 5
 
 def load(workspace: Place = "runs", where: str | None = None) -> pd.DataFrame:
     """One row per experiment: factors, status, and each task's metrics."""
-    return _chosen(_frame(_now(workspace, Snapshot.runs)), where)
+    return _chosen(_frame(ask(workspace, Snapshot.runs)), where)
 
 
 def experiments(workspace: Place = "runs", where: str | None = None) -> pd.DataFrame:
     """One row per experiment with its factors, status and stages."""
-    return _chosen(_frame(_now(workspace, lambda snapshot: snapshot.catalog.experiments)), where)
+    return _chosen(_frame(ask(workspace, lambda snapshot: snapshot.catalog.experiments)), where)
 
 
 def metrics(workspace: Place = "runs", where: str | None = None) -> pd.DataFrame:
@@ -46,11 +46,11 @@ def samples(workspace: Place = "runs", where: str | None = None) -> pd.DataFrame
 
 def attempts(workspace: Place = "runs", where: str | None = None) -> pd.DataFrame:
     """One row per ended attempt at a stage."""
-    return _chosen(_frame(_now(workspace, lambda snapshot: snapshot.table("attempts"))), where)
+    return _chosen(_frame(ask(workspace, lambda snapshot: snapshot.table("attempts"))), where)
 
 
 def _joined(workspace: Place, name: str, where: str | None) -> pd.DataFrame:
-    return _chosen(_frame(_now(workspace, lambda snapshot: _with_experiments(snapshot, name))), where)
+    return _chosen(_frame(ask(workspace, lambda snapshot: _with_experiments(snapshot, name))), where)
 
 
 def _with_experiments(snapshot: Snapshot, name: str) -> pa.Table:
@@ -62,8 +62,10 @@ def _with_experiments(snapshot: Snapshot, name: str) -> pa.Table:
     return pa.table({**columns, **dict(zip(found.column_names, found.columns, strict=True))})
 
 
-def _now(workspace: Place, question: Callable[[Snapshot], Answer]) -> Answer:
-    """Ask a snapshot; when its generation is swept away while it is read, ask a newer one.
+def ask(workspace: Place, question: Callable[[Snapshot], Answer]) -> Answer:
+    """Put `question` to a snapshot; when its generation is swept away while it is read, ask a newer one.
+
+    The question may so be put several times: it must leave nothing behind but its answer.
 
     A damaged generation is passed over: the answer then comes, slowly, from the stages themselves.
     """
