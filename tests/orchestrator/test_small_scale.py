@@ -35,6 +35,7 @@ FITTING = (  # the rows at hand: one file for each preference, and safety labels
     'opponent.source.files=["outputs_text_davinci_003.json"]',
 )
 JUDGED = {"alpacaeval": (0.0, 1.0), "rt": (-10.0, 10.0), "red_instruct": (0.0, 1.0)}
+HALF = ("--set", "precision=bfloat16", "--set", "storage.compute_dtype=bfloat16")
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 
 
@@ -103,8 +104,8 @@ def test_a_reduced_grid_runs_on_real_rows(tmp_path: Path, hub_map: Path) -> None
     assert frame["preference_accuracy"].between(0.2, 1.0).all()
     for task, (lowest, highest) in JUDGED.items():
         assert frame[task].between(lowest, highest).all(), task
-        assert (frame[f"{task}.judged"] + frame[f"{task}.dropped"] == 24).all(), task
-        assert frame[f"{task}.judged"].gt(18).all(), task
+        assert (frame[f"{task}.judged"] + frame[f"{task}.dropped"] == 16).all(), task
+        assert frame[f"{task}.judged"].gt(12).all(), task
         assert frame[f"{task}.length"].gt(0).all(), task
     losses = results.curves(runs).query("name == 'loss'")
     first = losses[losses["step"] <= 5].groupby("stage")["value"].mean()
@@ -141,7 +142,7 @@ def test_a_real_small_model_goes_through_the_whole_study(tmp_path: Path) -> None
     labels = ASSETS / "preference" / "pku-saferlhf.mini.csv"
     hub = mapped(tmp_path, smollm2(), smollm2(), safety_classifier(tmp_path / "classifier", labels))
     runs = tmp_path / "runs"
-    settings = ("--scale", "small", "--hub-map", hub, "--where", REAL, *FITTING)
+    settings = ("--scale", "small", "--hub-map", hub, "--where", REAL, *FITTING, *HALF)
     done = yates("run", GRID, "-w", runs, *settings, timeout=6 * 3600, **OFFLINE)
     assert done.returncode == 0, done.stdout + done.stderr
     frame = experiments(runs)
@@ -150,7 +151,8 @@ def test_a_real_small_model_goes_through_the_whole_study(tmp_path: Path) -> None
     assert (trained.groupby(["dataset", "preference", "method", "adapter"])["seed"].nunique() == 2).all()
     for column in ("mmlu", "bbh", "preference_accuracy", *JUDGED):
         assert frame[column].notna().all(), column
-    shown = yates("table", "alignment", "T2", "-w", runs, "--published")
-    assert shown.returncode == 0 and "missing (0 of" not in shown.stdout.split("vicuna")[1], shown.stdout
+    shown = yates("table", "alignment", "T4", "-w", runs, "--published")
+    assert shown.returncode == 0 and "Vicuna" in shown.stdout, shown.stdout
+    assert "missing" not in shown.stdout, shown.stdout
     verdicts = yates("findings", "alignment", "-w", runs)
     assert verdicts.returncode == 0 and "undecided" in verdicts.stdout, verdicts.stdout
