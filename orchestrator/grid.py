@@ -14,6 +14,7 @@ from orchestrator.overlays import apply_overlay, apply_override
 from orchestrator.pipeline import Pipeline, loop_names, read_pipeline
 from orchestrator.references import reference_targets, resolve_constants, trace
 from orchestrator.search import apply_search
+from orchestrator.seeds import set_seeds
 from orchestrator.source import Document, read_document
 
 REQUIRED = ("study", "factors", "blocks", "pipeline")
@@ -70,8 +71,9 @@ def load_grid(
     cells: str | None = None,
     where: str | None = None,
     overrides: Iterable[str] = (),
+    seeds: int | None = None,
 ) -> Grid:
-    """Read a grid, put scale, preset and overrides over it, in this order, and expand its experiments.
+    """Read a grid, put scale, preset, overrides and the number of seeds over it, in this order, and expand it.
 
     `where` selects experiments; parents of a selected one that lie outside the selection are planned all the
     same.
@@ -90,6 +92,8 @@ def load_grid(
     for override in overrides:
         apply_override(document, override)
     _check_sections(document)
+    if seeds is not None:
+        set_seeds(document, seeds)
     found = apply_search(document)
     resolved, space = _resolve(document, {name: chosen[name] for name in ("scale", "preset")}, declared)
     problems = Problems()

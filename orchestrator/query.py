@@ -25,7 +25,7 @@ def query(workspace: Path, where: str | None, by: list[str], metrics: list[str])
 
     frame = results.load(workspace)
     if where is not None:
-        frame = _select(frame, where)
+        frame = select(frame, where)
     names = [str(name) for name in frame.columns]
     _check("metric", metrics, names, [name for name in names if "." not in name and name not in FIXED])
     _check("factor", by, names, [name for name in names if frame[name].dtype.kind != "f" and "." not in name])
@@ -34,7 +34,12 @@ def query(workspace: Path, where: str | None, by: list[str], metrics: list[str])
     return frame[["experiment", "name", "status", *metrics]] if metrics else frame
 
 
-def _select(frame: "pandas.DataFrame", where: str) -> "pandas.DataFrame":
+def select(frame: "pandas.DataFrame", where: str) -> "pandas.DataFrame":
+    """The rows that `where` holds for.
+
+    Raises:
+        GridError: the expression is wrong.
+    """
     rows: list[dict[Any, Any]] = frame.astype(object).where(frame.notna(), None).to_dict("records")
     numbers = [name for name in frame.select_dtypes("number").columns if name.isidentifier()]
     chosen = chooser(where, rows, numbers)

@@ -26,6 +26,7 @@ def plan(
     cells: options.Cells = None,
     where: options.Where = None,
     set_: options.Set = None,
+    seeds: options.Seeds = None,
     hub_map: options.HubMap = None,
     by: By = None,
     as_json: options.Json = False,
@@ -33,7 +34,7 @@ def plan(
     """Print what `yates run` would do."""
     from orchestrator.summary import plan_summary, print_plan
 
-    planned, _ = make_plan(grid, scale, preset, cells, where, set_, hub_map)
+    planned, _ = make_plan(grid, scale, preset, cells, where, set_, hub_map, seeds)
     summary = plan_summary(planned, [name.strip() for name in by.split(",")] if by else ())
     if as_json:
         typer.echo(json.dumps(summary, indent=2))
@@ -49,11 +50,14 @@ def make_plan(
     where: str | None,
     overrides: list[str] | None,
     hub_map: Path | None,
+    seeds: int | None = None,
 ) -> "tuple[Plan, dict[str, str]]":
     """Load, expand and plan `grid`; return the plan and the hub map that it was made with."""
     from orchestrator.grid import load_grid
     from orchestrator.plan import plan_grid
 
-    loaded = load_grid(grid, scale=scale, preset=preset, cells=cells, where=where, overrides=overrides or [])
+    loaded = load_grid(
+        grid, scale=scale, preset=preset, cells=cells, where=where, overrides=overrides or [], seeds=seeds
+    )
     planned = plan_grid(loaded, hub_map)
     return planned, planned.hub_map

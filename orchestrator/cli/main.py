@@ -7,7 +7,18 @@ import sys
 
 import typer
 
-from orchestrator.cli import clusters, data, grids, judge, maintenance, results_commands, runs, studies
+from orchestrator.cli import (
+    analysis,
+    clusters,
+    data,
+    grids,
+    judge,
+    maintenance,
+    report,
+    results_commands,
+    runs,
+    studies,
+)
 from orchestrator.errors import GridError
 from results.files import WorkspaceError
 
@@ -21,7 +32,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-for module in (grids, runs, clusters, data, judge, maintenance, results_commands, studies):
+for module in (grids, runs, clusters, data, judge, maintenance, results_commands, studies, analysis, report):
     module.register(app)
 
 

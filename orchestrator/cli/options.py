@@ -22,6 +22,9 @@ Where = Annotated[
 Set = Annotated[
     list[str] | None, typer.Option("--set", help="Override a key: recipes.dpo.beta=0.2. Repeatable.")
 ]
+Seeds = Annotated[
+    int | None, typer.Option(help="As many seeds as this; more than the grid lists are the next numbers.")
+]
 HubMap = Annotated[
     Path | None,
     typer.Option("--hub-map", envvar="YATES_HUB_MAP", help="A YAML file that maps hub ids to local paths."),

@@ -49,6 +49,7 @@ def run(
     cells: options.Cells = None,
     where: options.Where = None,
     set_: options.Set = None,
+    seeds: options.Seeds = None,
     hub_map: options.HubMap = None,
     canary: Canary = False,
     max_judge_cost: MaxJudgeCost = None,
@@ -57,7 +58,7 @@ def run(
     from cluster.backend import find_backend
     from orchestrator.submit import submit_plan
 
-    planned, mapping = make_plan(grid, scale, preset, cells, where, set_, hub_map)
+    planned, mapping = make_plan(grid, scale, preset, cells, where, set_, hub_map, seeds)
     ask_before_paying(planned, Workspace(workspace), max_judge_cost, here=True)
     place, backend = options.make_workspace(workspace), find_backend("local")
     if canary:
@@ -78,6 +79,7 @@ def submit(
     cells: options.Cells = None,
     where: options.Where = None,
     set_: options.Set = None,
+    seeds: options.Seeds = None,
     hub_map: options.HubMap = None,
     canary: Canary = False,
     max_gpu_hours: MaxGpuHours = None,
@@ -94,7 +96,7 @@ def submit(
         raise WorkspaceError(
             "--canary needs the tail job, which submits the rest; the profile says `tail: false`"
         )
-    planned, mapping = make_plan(grid, scale, preset, cells, where, set_, hub_map)
+    planned, mapping = make_plan(grid, scale, preset, cells, where, set_, hub_map, seeds)
     limit = max_gpu_hours or backend.settings().get("max_gpu_hours")
     _ask_above(limit, planned.gpu_hours)
     ask_before_paying(planned, Workspace(workspace), max_judge_cost, here=on == "local")

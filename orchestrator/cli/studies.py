@@ -13,7 +13,7 @@ from results.files import WorkspaceError
 from results.layout import Workspace
 from results.studies import STUDIES
 
-Study = Annotated[str, typer.Argument(help="The study: alignment.")]
+Study = Annotated[str, typer.Argument(help="The study: alignment, quantization or rlhf.")]
 Published = Annotated[bool, typer.Option("--published", help="Show the published figures beside.")]
 OnlyPublished = Annotated[
     bool, typer.Option("--only-published", help="Show the published figures alone; no workspace is read.")
@@ -43,7 +43,7 @@ def register(app: typer.Typer) -> None:
 
 def table(
     study: Study,
-    name: Annotated[str, typer.Argument(help="The table: T2 to T6.")],
+    name: Annotated[str, typer.Argument(help="The table, such as T4.")],
     workspace: options.Root = options.DEFAULT_ROOT,
     where: options.Where = None,
     published: Published = False,
@@ -58,19 +58,21 @@ def table(
     output: Output = None,
 ) -> None:
     """Print a table."""
-    module = _study(study)
+    module = find_study(study)
     _known("table", name, module.TABLES)
-    chosen_format = _format(format_, output, ("markdown", "latex", "csv"))
-    place, chosen = _source(workspace, where, only_published)
-    found = module.table(name, place, chosen, published, shape, swap_slerp)
+    chosen_format = format_of(format_, output, ("markdown", "latex", "csv"))
+    place, chosen = source(workspace, where, only_published)
+    found = module.table(
+        name, place, chosen, published, **_options(study, shape=shape, swap_slerp=swap_slerp)
+    )
     from results.studies.rendering import render
 
-    _write(render(found, chosen_format), output)
+    write(render(found, chosen_format), output)
 
 
 def figure(
     study: Study,
-    name: Annotated[str, typer.Argument(help="The figure: F1 to F6.")],
+    name: Annotated[str, typer.Argument(help="The figure, such as F4.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The file to write; its suffix may choose the format.")
     ],
@@ -80,12 +82,12 @@ def figure(
     only_published: OnlyPublished = False,
 ) -> None:
     """Draw a figure, or write the data behind it."""
-    module = _study(study)
+    module = find_study(study)
     _known("figure", name, module.FIGURES)
     if output.suffix not in (*IMAGES, ".csv"):
         allowed = ", ".join((*IMAGES, ".csv"))
         raise WorkspaceError(f"{output}: unknown kind of file {output.suffix!r}; allowed: {allowed}")
-    place, chosen = _source(workspace, where, only_published)
+    place, chosen = source(workspace, where, only_published)
     found = module.figure(name, place, chosen, published)
     if output.suffix == ".csv":
         output.write_text(found.as_csv() + "\n", encoding="utf-8")
@@ -111,13 +113,14 @@ def findings(
     output: Output = None,
 ) -> None:
     """Test every statement of a study's paper."""
-    module = _study(study)
-    chosen_format = _format(format_, output, ("markdown", "latex", "csv", "json"))
-    place, chosen = _source(workspace, where, only_published)
-    found, as_json = module.findings(place, chosen, published, statements, swap_slerp)
+    module = find_study(study)
+    chosen_format = format_of(format_, output, ("markdown", "latex", "csv", "json"))
+    place, chosen = source(workspace, where, only_published)
+    own = _options(study, swap_slerp=swap_slerp)
+    found, as_json = module.findings(place, chosen, published, statements, **own)
     from results.studies.rendering import render
 
-    _write(as_json if chosen_format == "json" else render(found, chosen_format), output)
+    write(as_json if chosen_format == "json" else render(found, chosen_format), output)
 
 
 def samples(
@@ -142,9 +145,30 @@ def samples(
     print_side_by_side(answers, (pair[0].row.name, pair[1].row.name), limit, show_text)
 
 
-def _study(name: str) -> Any:
+def find_study(name: str) -> Any:
+    """The module of a study.
+
+    Raises:
+        WorkspaceError: there is no such study.
+    """
     _known("study", name, STUDIES)
     return importlib.import_module(STUDIES[name])
+
+
+def _options(study: str, **options: bool) -> dict[str, bool]:
+    """The options that only the alignment study has, for a call of it.
+
+    Raises:
+        WorkspaceError: one of them is given for another study.
+    """
+    given = [name for name, value in options.items() if value]
+    if study == "alignment":
+        return options
+    if given:
+        raise WorkspaceError(
+            f"--{given[0].replace('_', '-')} is an option of the study alignment, not of {study}"
+        )
+    return {}
 
 
 def _known(what: str, name: str, allowed: Collection[str]) -> None:
@@ -152,7 +176,7 @@ def _known(what: str, name: str, allowed: Collection[str]) -> None:
         raise WorkspaceError(unknown(what, name, allowed))
 
 
-def _source(
+def source(
     root: Path, where: str | None, only_published: bool
 ) -> tuple[Workspace | None, Collection[str] | None]:
     """The workspace to read, if any, and the ids of the experiments that `where` holds for."""
@@ -174,7 +198,7 @@ def _selected(place: Workspace, where: str) -> Collection[str]:
     return found
 
 
-def _format(chosen: str | None, output: Path | None, allowed: Collection[str]) -> str:
+def format_of(chosen: str | None, output: Path | None, allowed: Collection[str]) -> str:
     """The format asked for, else that of the file's suffix, else Markdown."""
     if chosen is not None or output is None:
         return chosen or "markdown"
@@ -182,7 +206,8 @@ def _format(chosen: str | None, output: Path | None, allowed: Collection[str]) -
     return found if found in allowed else "markdown"
 
 
-def _write(text: str, output: Path | None) -> None:
+def write(text: str, output: Path | None) -> None:
+    """Print `text`, or write it to a file."""
     if output is None:
         typer.echo(text)
     else:
