@@ -113,7 +113,7 @@ def status(
     where: options.Where = None,
     as_json: options.Json = False,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Keep the display up to date; Ctrl-C leaves the run alone.")
+        bool, typer.Option("--watch", help="Keep the display up to date; q or Ctrl-C leaves the run alone.")
     ] = False,
 ) -> None:
     """Print or follow the state of the workspace."""
@@ -121,7 +121,11 @@ def status(
 
     view = _view(options.open_workspace(workspace))
     experiments = _selected(view, where)
-    if watch:
+    if watch and sys.stdout.isatty():
+        from orchestrator.watch.loop import watch as watch_screen
+
+        watch_screen(view, [one.id for one in experiments])
+    elif watch:
         from orchestrator.progress import follow
 
         follow(view, [one.id for one in experiments], until_idle=False)
