@@ -13,6 +13,7 @@ from orchestrator.cost.accelerators import Accelerator
 from orchestrator.cost.lengths import (
     BBH,
     BBH_SHOT,
+    FEW_SHOT,
     MMLU,
     MMLU_DESCRIPTION,
     MMLU_SHOT,
@@ -27,8 +28,17 @@ from orchestrator.cost.passes import Model, forward
 from workers.specs.data import PreferenceData, Template
 from workers.specs.evaluate import Benchmark
 
-ITEMS = {"mmlu": 14_042, "bbh": 6_511, "preference_accuracy": 2_000, "alpaca_eval": 805, "red_instruct": 200}
-"""Items of the published test sets (of `preference_accuracy`: pairs of one held-out set)."""
+ITEMS = {
+    "mmlu": 14_042,
+    "bbh": 6_511,
+    "preference_accuracy": 2_000,
+    "alpaca_eval": 805,
+    "red_instruct": 200,
+    "windowed_perplexity": 300,
+    **{name: items for name, (items, _, _) in FEW_SHOT.items()},
+}
+"""Items of the published test sets (of `preference_accuracy`: pairs of one held-out set; of `windowed_perplexity`:
+windows of 1,024 tokens of WikiText-2)."""
 DEFAULT_ITEMS = 500
 WORLD_ANSWER = 8.0
 """New tokens after which every row of a batch of the embedded world has ended."""
@@ -127,7 +137,7 @@ def judging_seconds(
 
 def _asked(benchmark: Benchmark, recipe: Any) -> list[Asked]:
     """What a benchmark asks for; one of the user's is taken to generate."""
-    items = float(benchmark.limit or ITEMS.get(benchmark.task, DEFAULT_ITEMS))
+    items = float(benchmark.limit or ITEMS.get(benchmark.task.removesuffix("_legacy"), DEFAULT_ITEMS))
     if benchmark.preferences:
         return [_pairs(data, items, recipe) for data in benchmark.preferences]
     world = benchmark.source.world is not None
@@ -136,10 +146,26 @@ def _asked(benchmark: Benchmark, recipe: Any) -> list[Asked]:
         shots = 0.0 if world else benchmark.shots * MMLU_SHOT
         prefix = min(shots, max(0.0, recipe.max_length - tokens))
         return [Asked(items, tokens, LETTERS, prefix=prefix, groups=MMLU_SUBJECTS)]
-    if benchmark.task == "perplexity":
+    if benchmark.task in ("perplexity", "windowed_perplexity"):
         return [Asked(items, tokens, tokens)]
+    if few_shot_set(benchmark.task) is not None:
+        return [_few_shot(benchmark, items, recipe)]
     new = min(float(benchmark.new_tokens), WORLD_ANSWER) if world else float(benchmark.new_tokens)
     return [Asked(items, tokens, new_tokens=new)]
+
+
+def few_shot_set(task: str) -> tuple[int, int, float] | None:
+    """Items of a few-shot set, how many readings one takes, and the tokens of an item."""
+    return FEW_SHOT.get(task.removesuffix("_legacy"))
+
+
+def _few_shot(benchmark: Benchmark, items: float, recipe: Any) -> Asked:
+    """Each candidate answer that has several tokens is a row of its own; examples differ from item to item."""
+    found = few_shot_set(benchmark.task)
+    assert found is not None
+    _, readings, each = found
+    tokens = min(float(recipe.max_length), each * (1 + benchmark.shots))
+    return Asked(items * readings * max(1, len(benchmark.draws)), tokens, LETTERS)
 
 
 def _pairs(data: PreferenceData, items: float, recipe: Any) -> Asked:
@@ -150,6 +176,8 @@ def _pairs(data: PreferenceData, items: float, recipe: Any) -> Asked:
 def _prompt_tokens(benchmark: Benchmark, template: Template, longest: int, world: bool) -> float:
     if world:
         return WORLD_TEXT if benchmark.task == "perplexity" else WORLD_QUESTION * (1 + benchmark.shots)
+    if benchmark.task == "windowed_perplexity":
+        return float(longest)
     if benchmark.task == "mmlu":
         return min(float(longest), MMLU.mean + MMLU_DESCRIPTION)
     if benchmark.task == "bbh":

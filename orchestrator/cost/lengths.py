@@ -93,6 +93,20 @@ MMLU_SHOT = 110.0
 MMLU_DESCRIPTION = 15.0
 BBH_SHOT = 110.0
 """A worked example; lm-eval's three and the task's description make a question of 115 tokens one of 445."""
+FEW_SHOT = {
+    "mnli": (9_815, 1, 45.0),
+    "mrpc": (408, 1, 70.0),
+    "rte": (277, 1, 80.0),
+    "qnli": (5_463, 1, 60.0),
+    "sst2": (872, 1, 35.0),
+    "wnli": (71, 1, 45.0),
+    "arc_easy": (570, 4, 35.0),
+    "arc_challenge": (299, 4, 40.0),
+    "hellaswag": (10_042, 4, 100.0),
+    "lambada": (5_153, 1, 90.0),
+}
+"""Few-shot sets: items (quantization study, section 7.2), readings of an item (answers of one token share one), and
+about how many tokens an item with its answer has; not measured."""
 WORLD_TEXT = 21.0
 WORLD_INSTRUCTION = 16.0
 WORLD_QUESTION = 8.0

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from orchestrator.cost.accelerators import CPU, Accelerator, accelerator_for
+from orchestrator.cost.analysis import analysis_seconds
 from orchestrator.cost.architecture import Architecture, own_model
 from orchestrator.cost.inference import (
     evaluation_seconds,
@@ -13,6 +14,7 @@ from orchestrator.cost.inference import (
 )
 from orchestrator.cost.passes import Model
 from orchestrator.cost.reinforcement import ppo_seconds
+from orchestrator.cost.text import tokenize_seconds
 from orchestrator.cost.training import training_seconds
 from workers.kinds import Kind
 from workers.recipe import Execution, Recipe, Resources
@@ -86,6 +88,8 @@ def _seconds(
     roles = tuple([role for role, _ in parents])
     if kind == "merge":
         return MERGE_SECONDS + _merging(model, max(1, roles.count("merged")))
+    if kind == "tokenize":
+        return START_SECONDS + tokenize_seconds(recipe)
     start = START_SECONDS + model.disk_bytes / DISK_BANDWIDTH
     if kind == "judge":
         answers = next((one for role, one in parents if role == "generations"), None)
@@ -96,6 +100,9 @@ def _seconds(
         return start + evaluation_seconds(recipe, model, accelerator)
     if kind == "generate":
         return start + generation_seconds(recipe, model, accelerator)
+    if kind == "analyse":
+        training = next((one for role, one in parents if role == "trained"), None)
+        return start + analysis_seconds(recipe, training, model, accelerator)
     if kind == "ppo":
         return start + ppo_seconds(recipe, model, accelerator, execution)
     if isinstance(getattr(recipe, "training", None), Training):

@@ -20,13 +20,32 @@ from workers.evaluation.statistics import Estimate
 from workers.kinds import load_object, unknown
 from workers.specs.evaluate import Benchmark
 
+FEW_SHOT = (
+    "mnli",
+    "mrpc",
+    "mrpc_legacy",
+    "rte",
+    "qnli",
+    "qnli_legacy",
+    "sst2",
+    "wnli",
+    "wnli_legacy",
+    "arc_easy",
+    "arc_easy_legacy",
+    "arc_challenge",
+    "arc_challenge_legacy",
+    "hellaswag",
+    "lambada",
+)
 BUILT_IN = {
     "mmlu": "workers.evaluation.mmlu:measure",
     "bbh": "workers.evaluation.bbh:measure",
     "perplexity": "workers.evaluation.perplexity:measure",
+    "windowed_perplexity": "workers.evaluation.windows:measure",
     "safety": "workers.evaluation.prompted:measure_safety",
     "helpfulness": "workers.evaluation.prompted:measure_helpfulness",
     "preference_accuracy": "workers.evaluation.preferences:measure",
+    **dict.fromkeys(FEW_SHOT, "workers.evaluation.few_shot:measure"),
 }
 
 

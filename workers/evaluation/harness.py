@@ -60,13 +60,15 @@ class Item:
 class LocalTask(ConfigurableTask):  # type: ignore[misc]
     """An lm-eval task on `rows`, with `shots` to draw examples from; its requests are built once.
 
-    `config` is lm-eval's task configuration without a data set. `items` are the last evaluation's results.
+    `config` is lm-eval's task configuration without a data set; unless it says otherwise the first shots are taken.
+    `items` are the last evaluation's results.
     """
 
     def __init__(self, config: dict[str, Any], rows: Sequence[Row], shots: Sequence[Row] = ()) -> None:
         splits = {"test": Rows(rows), "shots": Rows(shots)}
         if shots:
-            config = {**config, "fewshot_config": {"sampler": "first_n", "split": "shots"}}
+            examples = {"sampler": "first_n", **config.get("fewshot_config", {}), "split": "shots"}
+            config = {**config, "fewshot_config": examples}
         super().__init__(config={**config, "test_split": "test", "custom_dataset": lambda: splits})
         self._splits = splits
         self._built: list[Any] | None = None

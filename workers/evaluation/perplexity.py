@@ -38,21 +38,21 @@ def measure(benchmark: Benchmark, candidate: Candidate) -> Measurement:
     by_word = ratio(nats, [len(re.split(r"\s+", text)) for text in texts])
     by_byte = ratio([value / math.log(2) for value in nats], [len(text.encode()) for text in texts])
     rows = [
-        _exponential("token", by_token, primary=True),
-        _exponential("word", by_word),
+        exponential_row("perplexity", "token", by_token, primary=True),
+        exponential_row("perplexity", "word", by_word),
         estimate_row("perplexity", "nats_per_token", by_token, "nats"),
         estimate_row("perplexity", "bits_per_byte", by_byte, "bits"),
     ]
     return Measurement(rows)
 
 
-def _exponential(name: str, rate: Estimate, primary: bool = False) -> MetricRow:
+def exponential_row(task: str, name: str, rate: Estimate, primary: bool = False) -> MetricRow:
     """exp of nats per unit; its error by the delta method."""
     if rate.value is None or rate.value > 700:
-        return metric("perplexity", None, metric=name, n=rate.n, primary=primary)
+        return metric(task, None, metric=name, n=rate.n, primary=primary)
     value = math.exp(rate.value)
     stderr = value * rate.stderr if rate.stderr is not None else None
-    return metric("perplexity", value, metric=name, stderr=stderr, n=rate.n, primary=primary)
+    return metric(task, value, metric=name, stderr=stderr, n=rate.n, primary=primary)
 
 
 def _prepare(location: Location, benchmark: Benchmark, candidate: Candidate) -> Harness:

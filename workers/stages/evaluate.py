@@ -11,6 +11,7 @@ from workers.evaluation.candidate import Candidate
 from workers.evaluation.progress import Progress
 from workers.identity import derive_seed
 from workers.models.loading import trained_model
+from workers.quantization.trained import quantizers_of
 from workers.specs.evaluate import Benchmark, EvaluateRecipe
 
 
@@ -25,7 +26,10 @@ def run(recipe: EvaluateRecipe, context: StageContext) -> StageResult:
     torch.set_num_threads(recipe.threads)
     torch.manual_seed(derive_seed(recipe.seed, "evaluation"))
     progress = Progress(context)
-    with trained_model(context, recipe.model, recipe.quantization, step=recipe.step) as (model, tokenizer):
+    with (
+        trained_model(context, recipe.model, recipe.quantization, step=recipe.step) as (model, tokenizer),
+        quantizers_of(recipe, context, model),
+    ):
         candidate = Candidate(model.eval(), tokenizer, recipe, context)
         for benchmark in recipe.benchmarks[len(progress.finished) :]:
             candidate.answers = progress.answers()
