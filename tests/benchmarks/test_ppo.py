@@ -19,13 +19,10 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
 
 from tests.support.training import PREFERENCES, VICUNA, Lab, base_of
-from tests.workers.ppo.lab import reward_of
+from tests.workers.ppo.lab import random_parents, reward_of
 from workers.context import Parent
-from workers.models.loading import load_tokenizer
-from workers.models.sources import parent_source
 from workers.ppo.backbones import borrowed_models
 from workers.ppo.loop import Loop
 from workers.ppo.prompts import Tokens, load_prompts
@@ -62,23 +59,6 @@ def recipe(size: str) -> PpoRecipe:
         rollout=Rollout(batch_size=episodes, new_tokens=tokens, prompt_tokens=40),
         regularizer=Regularizer(penalty="kl", coefficient=0.05),
         training=PpoTraining(steps=1000, batch_size=episodes, epochs=2, learning_rate=1e-4, warmup_steps=0),
-    )
-
-
-def parents(lab: Lab, size: str, directory: Path) -> tuple[Parent, Parent]:
-    """Random models of a size, where stages would have left theirs."""
-    torch.manual_seed(0)
-    base = base_of(lab)
-    context = lab.context(lab.stage(PPO, recipe(size), (base,)), (base,))
-    tokenizer = load_tokenizer(context, parent_source(base).directory)
-    marks = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
-    settings = LlamaConfig(**SIZES[size], **marks, tie_word_embeddings=True, num_labels=1)
-    for name, kind in (("base", LlamaForCausalLM), ("reward", LlamaForSequenceClassification)):
-        kind(settings).save_pretrained(directory / name / "model")
-        tokenizer.save_pretrained(directory / name / "model")
-    others = reward_of(lab, base)
-    return Parent("base", base.stage, directory / "base", []), Parent(
-        "reward", others.stage, directory / "reward", []
     )
 
 
@@ -140,7 +120,8 @@ def theirs(size: str, given: tuple[Parent, Parent], prompts: list[Tokens], scrat
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("size", SIZES)
 def test_a_ppo_step(lab: Lab, size: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = parents(lab, size, tmp_path)
+    base = base_of(lab)
+    given = random_parents(base, reward_of(lab, base), tmp_path, SIZES[size])
     seconds: dict[str, list[float]] = {"ours": [], "TRL": []}
     with (
         ours(lab, size, given, monkeypatch) as (our_step, prompts),

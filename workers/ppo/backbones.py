@@ -2,9 +2,10 @@
 
 The reference is the policy with its adapter switched off, the reward model is the value model with its adapter
 switched off. So the base of the policy must be a dense model: were it an adapter on something else, switching off
-would go too far.
+would go too far. Where the value has the policy's backbone, it is a second set of modules around the same weights.
 """
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -33,14 +34,16 @@ from workers.training.models import without_dropout
 class Models:
     """Policy and value with their adapters on, the value head, and what the reference is.
 
-    `separate_reference` is a backbone of its own, None where the reference is the policy without its adapter.
-    `base_name` is what the policy's adapter calls its base.
+    `separate_reference` is a model of its own, None where the reference is the policy without its adapter;
+    `separate_reward` likewise, None where it is the value model without its adapter. `base_name` is what the policy's
+    adapter calls its base.
     """
 
     policy: Any
     value: Any
     head: nn.Linear
     separate_reference: Any | None
+    separate_reward: Any | None
     tokenizer: Any
     base_name: str
 
@@ -50,7 +53,7 @@ class Models:
 
     def reward(self) -> Any:
         """A context within which the model that it gives is the reward model."""
-        return _without_adapter(self.value, None)
+        return _without_adapter(self.value, self.separate_reward)
 
     def trained(self) -> dict[str, nn.Parameter]:
         """Every trained parameter by a name of its own, in a fixed order."""
@@ -100,21 +103,26 @@ def borrowed_models(context: StageContext, recipe: PpoRecipe) -> Iterator[Models
     ):
         _check_shapes(policy, reward)
         with context.phase("load"):
-            head = nn.Linear(reward.config.hidden_size, 1, device=reward.device)
-            nn.init.zeros_(head.weight)
-            nn.init.zeros_(head.bias)
+            own = recipe.value_backbone == "policy"
+            valued = twin(policy) if own else reward
+            seeds = [derive_seed(recipe.seed, use) for use in ("initialisation", "initialisation/value")]
             models = Models(
-                _adapted(context, policy, recipe.adapter, derive_seed(recipe.seed, "initialisation")),
-                _adapted(
-                    context, reward, value_adapter, derive_seed(recipe.seed, "initialisation/value"), None
-                ),
-                head,
+                _adapted(context, policy, recipe.adapter, seeds[0]),
+                _adapted(context, valued, value_adapter, seeds[1], None),
+                _value_head(valued),
                 reference,
+                reward if own else None,
                 tokenizer,
                 source.name,
             )
             _set_dtype(models, recipe.training.adapter_dtype)
         yield models
+
+
+def twin(model: nn.Module) -> nn.Module:
+    """A second tree of modules around the same weights: what is put on one is not on the other."""
+    shared: dict[int, Any] = {id(one): one for one in (*model.parameters(), *model.buffers())}
+    return copy.deepcopy(model, shared)
 
 
 @contextmanager
@@ -203,6 +211,14 @@ def _check_shapes(policy: Any, reward: Any) -> None:
         raise BadInput(
             f"policy and reward model have {policy.config.vocab_size} and {reward.config.vocab_size} embeddings"
         )
+
+
+def _value_head(model: Any) -> nn.Linear:
+    """A head that values everything at 0."""
+    head = nn.Linear(model.config.hidden_size, 1, device=model.device)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return head
 
 
 @contextmanager

@@ -1,10 +1,13 @@
 """What every run proves about itself: that it rolls out the adapter it trains, and that its figures are numbers."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
+
+from workers.context import BadInput
 
 EXACT = 1e-4
 """Mean nats a token between the log-probabilities of a rollout and those of the trainer, in fp32."""
@@ -21,6 +24,17 @@ def check_finite(figures: Mapping[str, float], step: int) -> None:
     wrong = [f"{name} is {value}" for name, value in figures.items() if not math.isfinite(value)]
     if wrong:
         raise Diverged(f"diverged at step {step}: {wrong[0]}")
+
+
+def check_positions(model: Any, prompts: Sequence[Sequence[int]], new_tokens: int) -> None:
+    """Raise `BadInput` where the longest prompt and a response of `new_tokens` outgrow the model's positions."""
+    known = getattr(model.config, "max_position_embeddings", None)
+    longest = max(map(len, prompts))
+    if known is not None and longest + new_tokens > known:
+        raise BadInput(
+            f"the longest prompt has {longest} tokens and a response may have {new_tokens}: together more than the "
+            f"{known} positions that the model knows; lower rollout.prompt_tokens or rollout.new_tokens"
+        )
 
 
 def rollout_gap(drawn: torch.Tensor, policy: torch.Tensor, mask: torch.Tensor, tolerance: float) -> float:

@@ -15,6 +15,7 @@ from workers.ppo.checks import (
     EXACT,
     ROUNDED,
     check_finite,
+    check_positions,
     check_response,
     copies,
     moved,
@@ -37,6 +38,9 @@ class Loop:
     """One run from its first step, or from a checkpoint, to its end.
 
     Invariant: stopped anywhere and resumed, it leaves the same bytes as without a stop, at equal fingerprint.
+
+    Raises:
+        BadInput: prompt and response do not fit the model.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class Loop:
         prompts: list[Tokens],
         end_mark: bool,
     ) -> None:
+        check_positions(models.policy, prompts, recipe.rollout.new_tokens)
         self.context, self.recipe, self.models, self.prompts = context, recipe, models, prompts
         self.device = device_of(context)
         self.parameters = models.trained()
@@ -132,6 +137,8 @@ class Loop:
             ]
             with self.context.phase("compute"), self._autocast():
                 responses = sampler.sample(part, uniforms)
+            drawn = sum(sum(one.log_probabilities) for one in responses)
+            check_finite({"the rollout's log-probability": drawn}, state.step + 1)
             state.episodes += [
                 Episode(prompt, tuple(one.ids), tuple(one.log_probabilities), one.ended)
                 for prompt, one in zip(part, responses, strict=True)
@@ -192,7 +199,6 @@ class Loop:
         for epoch, number in update.batches[len(state.tally) :]:
             with self.context.phase("compute"):
                 figures = update.run(epoch, number)
-            check_finite(figures, state.step + 1)
             state.tally.append(figures)
             if len(state.tally) < len(update.batches):
                 self._pause()

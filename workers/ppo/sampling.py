@@ -37,12 +37,14 @@ def draws(seed: int, episode: int, count: int) -> torch.Tensor:
 def inverse_sample(log_probabilities: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
     """The token of each row (rows, vocabulary) at which the summed probability first exceeds `uniform` (rows,).
 
-    A token of probability 0 is never drawn.
+    A token of probability 0 is never drawn. Where probabilities are no numbers, any token is: its log-probability is
+    none either.
     """
     parts = (log_probabilities.double().exp() * RESOLUTION).long()
     sums = parts.cumsum(-1)
     wanted = (uniform * sums[:, -1].double()).long().clamp(max=sums[:, -1] - 1)
-    return torch.searchsorted(sums, wanted[:, None], right=True)[:, 0]
+    found = torch.searchsorted(sums, wanted[:, None], right=True)[:, 0]
+    return found.clamp(max=sums.shape[1] - 1)
 
 
 class Sampler:

@@ -10,6 +10,7 @@ from workers.identity import derive_seed
 from workers.ppo import forward
 from workers.ppo.averages import token_weights
 from workers.ppo.backbones import Models, autocast
+from workers.ppo.checks import check_finite
 from workers.ppo.divergences import FULL
 from workers.ppo.episodes import Batch
 from workers.ppo.loss import approximate_kl, policy_loss, value_loss
@@ -83,7 +84,11 @@ class Update:
         return [(epoch, number) for epoch in range(self.recipe.training.epochs) for number in range(count)]
 
     def run(self, epoch: int, number: int) -> dict[str, float]:
-        """One optimizer step; its figures."""
+        """One optimizer step; its figures.
+
+        Raises:
+            Diverged: one is not a number; the weights are those before.
+        """
         repeats = self.recipe.training.repeats if self.recipe.training.accumulation == "repeat" else 1
         places = self._places(epoch, number)
         self.models.train(self.dropout)
@@ -92,6 +97,7 @@ class Update:
         for repeat in range(repeats):
             figures = self._pass(places, (epoch, number, repeat))
             figures["gradient_norm"] = self.adam.clip()
+        check_finite(figures, self.step + 1)
         self.adam.step()
         self.models.evaluate()
         return figures

@@ -118,12 +118,15 @@ class PpoRecipe(Recipe):
 
     The parent in role `base` gives the backbone that policy and reference share, the one in role `reward` that of
     value and reward. `adapter` is the policy's, `value_adapter` the value's (None: the same settings).
-    `reference_dtype` gives the reference a backbone of its own in that precision, as published.
+    `value_backbone: policy` starts the value from the policy's weights instead, and shares them; its adapter is then
+    on a base of the policy's precision. `reference_dtype` gives the reference a backbone of its own in that
+    precision, as published.
     """
 
     model: ModelRecipe = ModelRecipe()
     adapter: LoraRecipe = LoraRecipe(rank=8, alpha=64, dropout=0.1, target_modules=ATTENTION)
     value_adapter: LoraRecipe | None = None
+    value_backbone: Literal["reward", "policy"] = "reward"
     reference_dtype: Dtype | None = None
     preferences: PreferenceData | None = None
     instructions: InstructionData | None = None
