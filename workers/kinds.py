@@ -27,6 +27,8 @@ BUILT_IN = {
     "dpo": "workers.specs.dpo:DPO",
     "reward": "workers.specs.reward:REWARD",
     "ppo": "workers.specs.ppo:PPO",
+    "rloo": "workers.specs.online:RLOO",
+    "grpo": "workers.specs.online:GRPO",
     "merge": "workers.specs.merge:MERGE",
     "evaluate": "workers.specs.evaluate:EVALUATE",
     "analyse": "workers.specs.analyse:ANALYSE",

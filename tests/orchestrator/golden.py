@@ -14,7 +14,7 @@ from workers.stage import Stage
 
 PATH = Path(__file__).with_name("golden_recipes.json")
 SEED = 3
-LATER_ROLES = {"pretrain": ("tokens",)}
+LATER_ROLES = {"pretrain": ("tokens",), "generate": ("reward",)}
 """Roles that a kind got after its golden recipes were written: their stages have no parents in them."""
 
 GIVEN: dict[str, dict[str, Any]] = {
@@ -38,6 +38,8 @@ GIVEN: dict[str, dict[str, Any]] = {
         "regularizer": {"penalty": "jensen_shannon", "adaptive": {}},
         "training": {"steps": 10, "dropout": "mismatched"},
     },
+    "rloo": {"preferences": {"samples": 64}, "beta": 0.02, "training": {"steps": 10}},
+    "grpo": {"instructions": {}, "num_generations": 8, "loss_type": "grpo", "num_iterations": 2},
     "merge": {"method": "dare-ties", "density": 0.4},
     "evaluate": {"benchmarks": [{"task": "mmlu", "limit": 10, "preferences": [{}]}], "step": 5},
     "analyse": {"analyses": ["sharpness"], "step": 5, "quantization": {"weights": {"bits": 4}}},
@@ -50,6 +52,12 @@ GIVEN: dict[str, dict[str, Any]] = {
         "judge": {"endpoint": {"model": "gpt-4", "price": {"input": 30, "output": 60}}},
         "reference": {},
         "instruction": {},
+    },
+    "factuality": {
+        "task": "biographies",
+        "extractor": {"rule": "sentences"},
+        "judge": {"endpoint": {"model": "gpt-3.5-turbo", "price": {"input": 1, "output": 2}}},
+        "knowledge": {"passages": 3},
     },
 }
 

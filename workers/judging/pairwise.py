@@ -13,6 +13,13 @@ from workers.judging.judge import Opinion, Question
 from workers.judging.length import length_controlled
 from workers.specs.judge import JudgeRecipe
 
+PUBLISHED = {
+    "legacy": {"ties": "loss", "unparsed": "excluded"},
+    "alpaca_eval": {"ties": "half", "unparsed": "excluded"},
+}
+"""The rules of published win rates. Both show a pair in one order; where `orders` shows both, an item that contradicts
+itself counts one half, the mean of a win and a loss, in either.
+"""
 OUTCOMES = {"first": 1.0, "second": 0.0, "tie": 0.5}
 """What a choice is worth to the output that is shown first."""
 
@@ -124,6 +131,10 @@ def rows_of(name: str, found: Sequence[Compared], recipe: JudgeRecipe) -> list[M
     showings = [showing for each in found for showing in each.showings]
     rows = [
         estimate_row(name, "win_rate", win_rate(found, recipe), "share", primary=True),
+        *(
+            estimate_row(name, f"win_rate_{rule}", win_rate(found, _by_rule(recipe, rule)), "share")
+            for rule in recipe.win_rates
+        ),
         estimate_row(name, "win_rate_length_controlled", _length_controlled(found, recipe), "share"),
         *(metric(name, counts[key], metric=names[key], n=len(found), unit="items") for key in counts),
         metric(name, sum(each.same for each in found), metric="equal", n=len(found), unit="items"),
@@ -143,6 +154,10 @@ def win_rate(found: Sequence[Compared], recipe: JudgeRecipe) -> Estimate:
     """The mean of what the items count."""
     values = [(each.value(recipe), each.item.prompt) for each in found]
     return _mean([(value, prompt) for value, prompt in values if value is not None])
+
+
+def _by_rule(recipe: JudgeRecipe, rule: str) -> JudgeRecipe:
+    return recipe.model_copy(update=PUBLISHED[rule])
 
 
 def _length_controlled(found: Sequence[Compared], recipe: JudgeRecipe) -> Estimate:

@@ -113,6 +113,10 @@ class JudgeRecipe(Recipe):
     prompt draw. Equal answers are a tie and nobody is asked. A tie counts one half, or nothing (`ties: loss`). An item
     with an unparsable verdict is left out, and counted; or it counts one half, or nothing.
 
+    `win_rates` adds win rates by published rules, from the same verdicts and whatever the recipe's own rules are:
+    `win_rate_legacy` of the LoRA PPO study's script, in which a tie and equal answers count nothing, and
+    `win_rate_alpaca_eval`, in which they count one half. Unparsable verdicts are left out of both.
+
     `remove_thought` drops a leading `(Internal thought: …)` up to the first closing bracket before judging.
     """
 
@@ -126,6 +130,7 @@ class JudgeRecipe(Recipe):
     orders: Literal["both", "given", "swapped", "drawn"] = "both"
     ties: Literal["half", "loss"] = "half"
     unparsed: Literal["excluded", "half", "loss"] = "excluded"
+    win_rates: tuple[Literal["legacy", "alpaca_eval"], ...] = ()
     remove_thought: bool = False
     batch_size: int = Field(default=16, ge=1)
     max_length: int = Field(default=2048, ge=2)

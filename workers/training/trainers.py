@@ -102,6 +102,10 @@ class StageTrainer:
             self._save_rng_state(str(directory))  # type: ignore[attr-defined]
             self.state.save_to_json(str(directory / "trainer_state.json"))
             (directory / PROGRESS).write_text(json.dumps(self._progress()))
+            self.save_more(directory)
+
+    def save_more(self, directory: Path) -> None:
+        """Write into a checkpoint what a kind of training needs beside weights, optimizer and random state."""
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         directory = Path(resume_from_checkpoint)
@@ -110,9 +114,13 @@ class StageTrainer:
         else:
             tensors = load_file(directory / "model" / MODEL, device=str(self.model.device))
             self.model.load_state_dict(tensors, strict=False)
-        progress = json.loads((directory / PROGRESS).read_text())
+        progress = self._read_progress(directory)
         self._total_train_tokens = progress["trained_tokens"]
         self.validations = [Validation(**one) for one in progress.get("validations", [])]
+
+    def _read_progress(self, directory: Path) -> dict[str, Any]:
+        progress: dict[str, Any] = json.loads((directory / PROGRESS).read_text())
+        return progress
 
     def _progress(self) -> dict[str, Any]:
         """What a checkpoint keeps beside the trainer's own state."""

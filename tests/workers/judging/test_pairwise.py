@@ -1,3 +1,6 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -184,3 +187,23 @@ def test_a_leading_thought_is_dropped_up_to_the_first_bracket(answer, left):
 def test_settings_that_contradict_each_other(settings, said):
     with pytest.raises(ValueError, match=said):
         recipe_of(**settings)
+
+
+@pytest.mark.parametrize("others", [{}, {"ties": "loss", "unparsed": "loss"}])
+def test_published_win_rates_follow_their_own_rules(others):
+    one_order = {"orders": "given", "win_rates": ["legacy", "alpaca_eval"], **others}
+    opinions = [FIRST, FIRST, SECOND, TIE, NONE, SECOND]
+    _, found, rows = values(opinions, **one_order)
+    assert found["win_rate_legacy"] == 2 / 5
+    assert found["win_rate_alpaca_eval"] == (2 + 0.5) / 5
+    legacy = next(row for row in rows if row["metric"] == "win_rate_legacy")
+    assert (legacy["n"], legacy["primary"]) == (5, False)
+    assert legacy["stderr"] == pytest.approx(np.std([1, 1, 0, 0, 0], ddof=1) / 5**0.5)
+
+
+def test_equal_answers_and_contradictions_in_published_win_rates():
+    items = [*ITEMS[:2], replace(ITEMS[2], reference=ITEMS[2].answer)]
+    _, found, _ = values([FIRST, FIRST, FIRST, TIE], items, win_rates=["legacy", "alpaca_eval"])
+    assert found["win_rate_legacy"] == pytest.approx((0.5 + 0.5 + 0) / 3)
+    assert found["win_rate_alpaca_eval"] == pytest.approx((0.5 + 0.75 + 0.5) / 3)
+    assert "win_rate_legacy" not in values([FIRST, FIRST, FIRST, TIE], items)[1]
