@@ -118,7 +118,10 @@ def extensions(found: Sequence[Need], experiments: "pd.DataFrame", largest: int)
         return []
     places = experiments[["grid", "scale", "preset"]].drop_duplicates().itertuples(index=False)
     seeds = int(experiments["seed"].nunique()) + max(wanted)
-    return [Extension(_command(*place, seeds), max(wanted), len(wanted)) for place in places]
+    return [
+        Extension(_command(grid, scale, preset, seeds), max(wanted), len(wanted))
+        for grid, scale, preset in places
+    ]
 
 
 def _command(grid: str, scale: str, preset: str, seeds: int) -> str:
