@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
+from jupyter_client import KernelManager
+from nbclient import NotebookClient
 
 from tests.support.commands import command as command_line
 
@@ -39,11 +42,8 @@ def call(folder: Path, *command: str) -> str:
 
 
 @pytest.mark.timeout(900)
-def test_a_reader_gets_from_nothing_to_a_report(folder: Path) -> None:
-    said = {
-        command: call(folder, *command_line(*shlex.split(command)[1:]))
-        for command in COMMANDS
-    }
+def test_a_reader_gets_from_nothing_to_a_report(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {command: call(folder, *command_line(*shlex.split(command)[1:])) for command in COMMANDS}
     spoken = {shlex.split(command)[1]: text for command, text in said.items()}
     assert {"plan", "run", "resume", "status", "results", "table", "findings", "report"} <= spoken.keys()
     assert "8 done" in spoken["status"]
@@ -52,3 +52,19 @@ def test_a_reader_gets_from_nothing_to_a_report(folder: Path) -> None:
     assert "<html" in (folder / "first.html").read_text()[:500].lower()
     for block in PYTHON:
         call(folder, sys.executable, "-c", block)
+    run_notebook(folder, monkeypatch)
+
+
+def run_notebook(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Execute the notebook of the documentation on the tutorial's workspace."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    notebook = nbformat.read(ROOT / "docs" / "analysis.ipynb", 4)
+    manager = KernelManager(transport="ipc")
+    NotebookClient(notebook, km=manager, timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
+    shown = [each for cell in notebook.cells for each in cell.get("outputs", ())]
+    assert len(shown) >= 5 and any("image/png" in each.get("data", {}) for each in shown)
+
+
+def test_the_notebook_is_kept_without_its_outputs() -> None:
+    notebook = nbformat.read(ROOT / "docs" / "analysis.ipynb", 4)
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in notebook.cells)
