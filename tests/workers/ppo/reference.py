@@ -75,3 +75,18 @@ def value_loss(new, old, target, clip):
     """Section 6.5, one token."""
     clipped = min(max(new, old - clip), old + clip)
     return 0.5 * max((new - target) ** 2, (clipped - target) ** 2)
+
+
+def full(name, p, q):
+    """Section 6.1, `kl_full` and `js_full`: sums over the vocabulary of two distributions (…, words)."""
+    m = (p + q) / 2
+    if name == "kl_full":
+        return (p * np.log(p / q)).sum(-1)
+    return ((p * np.log(p / m)).sum(-1) + (q * np.log(q / m)).sum(-1)) / 2
+
+
+def estimate(penalties, coefficient, scores, values, mask, counted, gamma, lam):
+    """Sections 6.2 to 6.4 (6.6 where `counted` is the mask): whitened advantages, and returns."""
+    rewards = whiten(shaped(penalties, coefficient, scores, mask), counted, keep_mean=True)
+    advantages, returns = gae(rewards, values, counted, gamma, lam)
+    return whiten(advantages, counted, keep_mean=False), returns
