@@ -48,7 +48,8 @@ def cost_of(source: Source) -> Cost:
     if frame.empty:
         return Cost()
     won = frame[frame["ending"].isin(["done", "diverged"])].drop_duplicates("stage", keep="last")
-    again = (won["stage"].map(uses(source.members, source.parents)).fillna(1) - 1).clip(lower=0)
+    counts = uses(source.members, source.parents)
+    again = np.array([max(counts.get(stage, 1) - 1, 0) for stage in won["stage"]], float)
     resumed = _resumed(frame)
     return Cost(
         kinds=_kinds(frame),
@@ -102,7 +103,7 @@ def _frame(source: Source) -> pd.DataFrame:
         for plan in source.plans
         for row in plan.stages
     }
-    frame["gpus"] = frame["stage"].map(gpus).fillna(0.0).astype(float)
+    frame["gpus"] = np.array([gpus.get(stage, 0.0) for stage in frame["stage"]], float)
     frame["hours"] = ((frame["ended"] - frame["started"]) / 3600).clip(lower=0).fillna(0.0)
     return frame
 

@@ -42,6 +42,8 @@ def metric_columns(experiments: pa.Table, members: pa.Table, metrics: pa.Table) 
     """
     members = members.filter(pc.is_in(members["experiment"], value_set=experiments["experiment"]))
     metrics = metrics.filter(pc.is_in(metrics["stage"], value_set=members["stage"]))
+    if not metrics.num_rows:
+        return []
     member_rows, metric_rows = expand(members, metrics)
     steps = pc.cast(metrics["step"], pa.float64()).to_numpy()
     order = np.lexsort(
@@ -63,8 +65,6 @@ def metric_columns(experiments: pa.Table, members: pa.Table, metrics: pa.Table) 
 
 def _codes(metrics: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     """A number for each row's pair of task and metric, and for each number a row that has it."""
-    if not metrics.num_rows:
-        return np.empty(0, np.int64), np.empty(0, np.int64)
     encoded = [metrics[name].combine_chunks().dictionary_encode() for name in ("task", "metric")]
     task, metric = (one.indices.to_numpy(zero_copy_only=False).astype(np.int64) for one in encoded)
     _, first, codes = np.unique(
