@@ -1,4 +1,4 @@
-"""`ppo`: what a run leaves, what it proves about itself, exact resume anywhere, and bad input."""
+"""`ppo`: what a run leaves, what it proves about itself, and bad input."""
 
 import shutil
 from collections.abc import Callable
@@ -13,7 +13,6 @@ from safetensors.torch import load_file, save_file
 from tests.support.training import NF4, Lab, Ran, base_of, short
 from tests.workers.ppo.lab import (
     ADAPTER,
-    PUBLISHED,
     ROLLOUT,
     STEPS,
     ppo_recipe,
@@ -21,8 +20,7 @@ from tests.workers.ppo.lab import (
     training,
     without_dropout,
 )
-from workers.checkpoints import newest_of
-from workers.context import BadInput, Parent, StageStopped
+from workers.context import BadInput, Parent
 from workers.models.adapters import load_adapter_tensors
 from workers.models.loading import trained_model
 from workers.ppo.sampling import Sampler
@@ -143,51 +141,6 @@ def test_backbones_in_four_bits(lab, parents):
     assert found["true_kl"][0] == 0.0, "the reference is as coarse as the policy"
     assert found["true_kl"][-1] > 0.0
     assert max(found["rollout_gap"]) < 0.05
-
-
-# ---- resume ---------------------------------------------------------------------------------------------------------
-
-
-def interrupted(lab: Lab, recipe: PpoRecipe, parents: Any, calls: int) -> Any:
-    """The checkpoint of a run that is asked to stop at its `calls`-th look."""
-    stage = lab.stage(PPO, recipe, parents)
-    context = lab.context(stage, parents, execution=PARTS, memory={})
-    seen = iter(range(1, 10_000))
-    context.stop_requested = lambda: next(seen) == calls
-    with pytest.raises(StageStopped):
-        PPO.load_runner()(recipe, context)
-    return newest_of(list(context.checkpoints.glob("[0-9]*")))
-
-
-LOOKS = {"mid-rollout": 10, "mid-update": 14, "between steps": 16}
-"""A step of the corrected recipe looks 4 times in its rollout, 3 times in its update, once at its end."""
-
-
-@pytest.mark.parametrize("place", LOOKS)
-@pytest.mark.parametrize("preset", ["corrected", "as-published"])
-def test_resume_is_exact_anywhere(lab, parents, preset, place):
-    recipe = ppo_recipe(**PUBLISHED) if preset == "as-published" else ppo_recipe()
-    whole = lab.run(PPO, recipe, parents, execution=PARTS)
-    checkpoint = interrupted(lab, recipe, parents, LOOKS[place])
-    resumed = lab.run(PPO, recipe, parents, execution=PARTS, resume_from=checkpoint, memory={})
-    assert resumed.bytes() == whole.bytes()
-    assert resumed.result.metrics == whole.result.metrics
-
-
-def test_looks_fall_where_they_are_said_to(lab, parents):
-    found = {}
-    for place, calls in LOOKS.items():
-        directory = interrupted(lab, ppo_recipe(), parents, calls)
-        episodes = len(load_episodes(directory))
-        measured = bool(load_file(directory / "experience.safetensors"))
-        found[place] = (int(directory.name), episodes, measured)
-    assert found == {"mid-rollout": (1, 4, False), "mid-update": (1, 8, True), "between steps": (2, 0, False)}
-
-
-def load_episodes(directory: Any) -> list[Any]:
-    import json
-
-    return json.loads((directory / "progress.json").read_text())["episodes"]
 
 
 # ---- snapshots ------------------------------------------------------------------------------------------------------
