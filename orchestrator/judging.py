@@ -3,11 +3,14 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
+from orchestrator.cost.online import FACT_TOKENS, PASSAGE_TOKENS, SENTENCE_TOKENS
 from orchestrator.plan import Plan, PlannedStage
 from results.layout import Workspace
 from workers.specs.data import DataSource
+from workers.specs.factuality import FactualityRecipe
 from workers.specs.generate import GenerateRecipe, PromptSet
 from workers.specs.judge import EndpointJudge, JudgeRecipe
 
@@ -66,16 +69,14 @@ def judging_cost(plan: Plan, done: Callable[[str], bool] = lambda stage: False) 
     money: float | None = 0.0
     variables: set[str] = set()
     for stage in plan.stages:
-        endpoint = _endpoint(stage)
-        if endpoint is None or done(stage.id):
-            continue
-        calls, tokens = _calls(plan, stage)
-        stages += 1
-        models[endpoint.model] += calls
-        read, written = read + calls * tokens, written + calls * endpoint.max_tokens
-        variables.add(stage.execution.service.key_variable)
-        own = money_of(endpoint, calls * tokens, calls * endpoint.max_tokens)
-        money = None if own is None or money is None else money + own
+        asked = [] if done(stage.id) else _asked(plan, stage)
+        stages += bool(asked)
+        for endpoint, calls, tokens in asked:
+            models[endpoint.model] += calls
+            read, written = read + calls * tokens, written + calls * endpoint.max_tokens
+            variables.add(stage.execution.service.key_variable)
+            own = money_of(endpoint, calls * tokens, calls * endpoint.max_tokens)
+            money = None if own is None or money is None else money + own
     if not stages:
         return None
     return JudgingCost(stages, dict(models), read, written, money, tuple(sorted(variables)))
@@ -92,11 +93,11 @@ def unfinished(workspace: Workspace) -> Callable[[str], bool]:
     return lambda stage: workspace.done_file(stage).exists()
 
 
-def _prompt_set(recipe: JudgeRecipe, generation: GenerateRecipe | None) -> PromptSet:
+def _prompt_set(task: str, generation: GenerateRecipe | None) -> PromptSet:
     """The prompt set that is judged; one of unknown size and long answers where the plan does not tell."""
     sets = () if generation is None else generation.prompts
-    unknown = PromptSet(name=recipe.task, new_tokens=ANSWER_TOKENS)
-    return next((one for one in sets if one.name == recipe.task), unknown)
+    unknown = PromptSet(name=task, new_tokens=ANSWER_TOKENS)
+    return next((one for one in sets if one.name == task), unknown)
 
 
 def _items(prompts: PromptSet) -> int:
@@ -109,18 +110,39 @@ def _items(prompts: PromptSet) -> int:
     )
 
 
-def _endpoint(stage: PlannedStage) -> EndpointJudge | None:
-    return stage.recipe.judge.endpoint if isinstance(stage.recipe, JudgeRecipe) else None
-
-
-def _calls(plan: Plan, stage: PlannedStage) -> tuple[int, int]:
-    """Calls of one judge stage, and the tokens that each has the service read."""
+def _asked(plan: Plan, stage: PlannedStage) -> list[tuple[EndpointJudge, int, int]]:
+    """The services that a stage asks: each with its calls, and the tokens that each call has it read."""
     recipe = stage.recipe
-    assert isinstance(recipe, JudgeRecipe)
+    if isinstance(recipe, FactualityRecipe):
+        return _facts_asked(recipe, _generation(plan, stage))
+    if isinstance(recipe, JudgeRecipe) and recipe.judge.endpoint is not None:
+        return [(recipe.judge.endpoint, *_calls(recipe, _generation(plan, stage)))]
+    return []
+
+
+def _generation(plan: Plan, stage: PlannedStage) -> GenerateRecipe | None:
     parents = [plan.stages[index].recipe for role, index in stage.parents if role == "generations"]
-    generation = parents[0] if parents and isinstance(parents[0], GenerateRecipe) else None
+    return parents[0] if parents and isinstance(parents[0], GenerateRecipe) else None
+
+
+def _calls(recipe: JudgeRecipe, generation: GenerateRecipe | None) -> tuple[int, int]:
     pair = recipe.shape == "pairwise"
     shown = 2 if pair and recipe.orders == "both" else 1
-    answer = min(_prompt_set(recipe, generation).new_tokens, ANSWER_TOKENS)
+    prompts = _prompt_set(recipe.task, generation)
+    answer = min(prompts.new_tokens, ANSWER_TOKENS)
     tokens = INSTRUCTION_TOKENS + PROMPT_TOKENS + (2 if pair else 1) * answer
-    return shown * _items(_prompt_set(recipe, generation)), tokens
+    return shown * _items(prompts), tokens
+
+
+def _facts_asked(
+    recipe: FactualityRecipe, generation: GenerateRecipe | None
+) -> list[tuple[EndpointJudge, int, int]]:
+    """One call for each sentence of an answer, and one for each of its facts."""
+    prompts = _prompt_set(recipe.task, generation)
+    words = _items(prompts) * min(prompts.new_tokens, ANSWER_TOKENS)
+    knowledge = round(recipe.knowledge.passages * PASSAGE_TOKENS)
+    asked = (
+        (recipe.extractor.endpoint, ceil(words / SENTENCE_TOKENS), INSTRUCTION_TOKENS),
+        (recipe.judge.endpoint, ceil(words / FACT_TOKENS), INSTRUCTION_TOKENS + knowledge),
+    )
+    return [(endpoint, calls, tokens) for endpoint, calls, tokens in asked if endpoint is not None]

@@ -98,18 +98,30 @@ def evaluation_seconds(recipe: Any, model: Model, accelerator: Accelerator) -> f
 
 
 def generation_seconds(recipe: Any, model: Model, accelerator: Accelerator) -> float:
-    """All prompt sets of a `generate` recipe; each has a source, perhaps a limit, and a number of new tokens."""
+    """All prompt sets of a `generate` recipe; each has a source, perhaps a limit, and a number of new tokens.
+
+    Of several answers to a prompt every one is scored by a reward model of the same size.
+    """
+    draws = float(getattr(recipe, "best_of", 1))
     around = template_tokens(recipe.template, 1.0)
     total = 0.0
     for prompts in recipe.prompts:
         form = str(getattr(prompts, "format", "prompts"))
         world = getattr(getattr(prompts, "source", None), "world", None) is not None
         tokens = WORLD_QUESTION if world else PROMPTS.get(form, PROMPTS["prompts"])
-        items = prompts.limit or ITEMS.get(form, DEFAULT_ITEMS)
+        items = draws * prompt_set_items(prompts)
         new = min(prompts.new_tokens, WORLD_ANSWER) if world else prompts.new_tokens
         asked = Asked(items, tokens + around, new_tokens=new)
         total += asked_seconds(asked, model, accelerator, recipe.batch_size)
+        if draws > 1:
+            total += asked_seconds(Asked(items, tokens + around + new), model, accelerator, recipe.batch_size)
     return total
+
+
+def prompt_set_items(prompts: Any) -> float:
+    """How many prompts a set has, at most; of an unknown one, a guess."""
+    form = str(getattr(prompts, "format", "prompts"))
+    return float(getattr(prompts, "limit", None) or ITEMS.get(form, DEFAULT_ITEMS))
 
 
 def judging_seconds(
@@ -121,7 +133,7 @@ def judging_seconds(
     """
     prompts = next((one for one in getattr(answers, "prompts", ()) if one.name == recipe.task), None)
     form = str(getattr(prompts, "format", "prompts"))
-    items = float(getattr(prompts, "limit", None) or ITEMS.get(form, DEFAULT_ITEMS))
+    items = prompt_set_items(prompts)
     pairs = recipe.shape == "pairwise"
     requests = items * (2 if pairs and recipe.orders == "both" else 1)
     judge = recipe.judge

@@ -12,6 +12,7 @@ from orchestrator.cost.inference import (
     judging_seconds,
     reference_seconds,
 )
+from orchestrator.cost.online import factuality_seconds, online_seconds
 from orchestrator.cost.passes import Model
 from orchestrator.cost.reinforcement import ppo_seconds
 from orchestrator.cost.text import tokenize_seconds
@@ -94,6 +95,9 @@ def _seconds(
     if kind == "judge":
         answers = next((one for role, one in parents if role == "generations"), None)
         return start + judging_seconds(recipe, answers, model, accelerator, execution.service.concurrency)
+    if kind == "factuality":
+        answers = next((one for role, one in parents if role == "generations"), None)
+        return start + factuality_seconds(recipe, answers, model, accelerator, execution.service.concurrency)
     if kind == "reference":
         return start + reference_seconds(recipe, model, accelerator)
     if kind == "evaluate":
@@ -105,6 +109,8 @@ def _seconds(
         return start + analysis_seconds(recipe, training, model, accelerator)
     if kind == "ppo":
         return start + ppo_seconds(recipe, model, accelerator, execution)
+    if kind in ("rloo", "grpo"):
+        return start + TRAINER_SECONDS + online_seconds(recipe, model, accelerator, execution)
     if isinstance(getattr(recipe, "training", None), Training):
         trained = training_seconds(recipe, model, accelerator, execution, gpus, roles)
         return start + TRAINER_SECONDS + trained

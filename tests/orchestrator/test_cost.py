@@ -226,6 +226,43 @@ def test_a_local_judge_reads_every_answer() -> None:
     assert judging({"causal": {}}) - start > 2 * scored > 0, "both orders of two answers and an instruction"
 
 
+def factuality(extractor: dict[str, Any], judge: dict[str, Any]) -> float:
+    recipe = {"task": "alpacaeval", "extractor": extractor, "judge": judge}
+    return seconds("factuality", recipe, roles=("generations",), given={"generations": ANSWERS})
+
+
+def test_facts_are_listed_by_sentence_and_judged_one_by_one() -> None:
+    """160 answers of 200 tokens: 1,280 sentences and 2,667 facts, 2 s each, 8 at a time."""
+    start = factuality({"rule": "claims"}, {"rule": "truth"})
+    endpoint = {"endpoint": {"model": "any"}}
+    assert factuality(endpoint, {"rule": "truth"}) - start == pytest.approx(1280 * 2 / 8)
+    both = factuality(endpoint, endpoint) - start
+    assert both == pytest.approx((1280 + 160 * 200 / 12) * 2 / 8, rel=1e-3)
+    assert factuality({"causal": {}}, {"rule": "truth"}) > start
+    assert factuality({"rule": "claims"}, {"classifier": {}}) > start
+
+
+@pytest.mark.parametrize("kind", ["rloo", "grpo"])
+def test_online_steps_cost_their_completions_and_updates(kind: str) -> None:
+    def online(**others: Any) -> float:
+        training = {"steps": 10, "batch_size": 64, **others.pop("training", {})}
+        return seconds(kind, {"instructions": {}, "training": training, **others})
+
+    start = online(training={"steps": 1})
+    assert online(training={"steps": 40}) - start > 3.5 * (online() - start)
+    assert online(num_iterations=5) < online(), "fewer generations"
+    assert online(max_completion_length=600) > online()
+
+
+def test_every_draw_of_best_of_n_is_generated_and_scored() -> None:
+    def drawn(count: int) -> float:
+        source = {"name": "alpacaeval", "format": "alpaca_eval", "limit": 32, "new_tokens": 100}
+        return seconds("generate", {"prompts": [source], "best_of": count, "temperature": 1.0})
+
+    load = seconds("generate", {"prompts": []})
+    assert drawn(8) - load > 8 * (drawn(1) - load)
+
+
 def test_instructions_are_counted_as_alpaca_s_rows() -> None:
     given = {"instructions": {"source": {"hub": "tatsu-lab/alpaca"}}, "training": {"steps": 100}}
     assert seconds("sft", given) < seconds("sft", sft()), "HH-RLHF's dialogues are longer"

@@ -97,6 +97,20 @@ def test_the_cost_is_counted_from_prompts_orders_and_prices(path) -> None:
     assert "at most 24 calls of judges (24 of judge-1; 9,984 tokens to read" in cost.text
 
 
+def test_services_that_list_and_judge_facts_are_counted(path) -> None:
+    settings = "seed: 0, task: helpful, knowledge: {passages: 2}, extractor: %s, judge: %s"
+    facts = f"{{kind: factuality, parents: {{generations: generate}}, recipe: {{{settings}}}}}"
+    paid = "{endpoint: {model: lister, max_tokens: 50, price: {input: 1, output: 1}}}"
+    plain = judging_cost(planned(path))
+    both = judging_cost(planned(path, f"pipeline.facts={facts % (paid, paid)}"))
+    one = judging_cost(planned(path, f"pipeline.facts={facts % (paid, '{rule: truth}')}"))
+    assert plain is not None and both is not None and one is not None
+    assert one.models == plain.models | {"lister": 2 * 2}, "6 answers of 8 tokens: 2 sentences, for each seed"
+    assert both.models == plain.models | {"lister": 2 * (2 + 4)}
+    assert both.stages == plain.stages + 2
+    assert both.read_tokens - one.read_tokens == 2 * 4 * (300 + 2 * 256)
+
+
 def test_one_order_costs_half_and_an_unknown_price_is_said(path) -> None:
     overrides = ("pipeline.paid.recipe.orders=given", "price=null")
     cost = judging_cost(planned(path, *overrides))

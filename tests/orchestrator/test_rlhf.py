@@ -9,6 +9,7 @@ import pytest
 
 import results
 from orchestrator.grid import load_grid
+from orchestrator.judging import judging_cost
 from orchestrator.plan import Plan, PlannedStage, plan_grid
 from tests.orchestrator.test_alignment import GRID as ALIGNMENT
 from tests.orchestrator.test_alignment import at, levels
@@ -25,7 +26,11 @@ def plan(**choices: Any) -> Plan:
 
 def runs(plan: Plan) -> dict[str, PlannedStage]:
     """The PPO stage of each experiment by the experiment's name."""
-    return {one.name: plan.stages[one.stages["ppo"]] for one in plan.experiments}
+    return {
+        one.name.removeprefix("ppo/"): plan.stages[one.stages["ppo"]]
+        for one in plan.experiments
+        if "ppo" in one.stages
+    }
 
 
 def test_the_default_is_14_arms_with_three_seeds_on_the_embedded_world():
@@ -41,14 +46,11 @@ def test_the_default_is_14_arms_with_three_seeds_on_the_embedded_world():
 
 def test_everything_before_ppo_is_shared_and_every_checkpoint_is_judged():
     counts = Counter(stage.name for stage in plan().stages)
-    assert (counts["pretrain"], counts["sft"], counts["reward"], counts["start"], counts["ppo"]) == (
-        1,
-        1,
-        1,
-        1,
-        42,
-    )
-    assert counts["answers"] == counts["win"] == 42 * 5
+    once = ("pretrain", "sft", "reward", "opponent", "facts_start")
+    assert {name: counts[name] for name in once} == dict.fromkeys(once, 1)
+    stepwise = ("answers", "win", "helpful", "facts")
+    assert {name: counts[name] for name in stepwise} == dict.fromkeys(stepwise, 42 * 5)
+    assert (counts["ppo"], counts["start"]) == (42, 0), "the opponent's answers are the start's"
     assert {stage.execution.snapshots for stage in plan().stages if stage.name == "ppo"} == {
         (10, 20, 30, 40, 50)
     }
@@ -167,10 +169,65 @@ def test_a_slice_trains_and_is_judged(tmp_path):
     done = yates("run", GRID, "-w", tmp_path / "runs", "--where", where, *options, timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr
     frame = results.load(tmp_path / "runs")
-    assert sorted(frame["name"]) == ["kl/strong/human/s0", "kl/weak/human/s0", "none/human/s0"]
-    for column in ("score", "true_kl", "entropy", "response_length", "win_rate"):
+    assert sorted(frame["name"]) == ["ppo/kl/strong/human/s0", "ppo/kl/weak/human/s0", "ppo/none/human/s0"]
+    for column in ("score", "true_kl", "entropy", "response_length", "win_rate", "factscore_start"):
         assert frame[column].notna().all(), column
     curves = results.curves(tmp_path / "runs")
     assert (curves[curves["name"] == "true_kl"].groupby("stage").size() == 4).all()
     measured = results.metrics(tmp_path / "runs").query("task == 'win_rate' and metric == 'win_rate'")
     assert set(measured["step"]) == {2, 4}
+    facts = results.metrics(tmp_path / "runs").query("task == 'factscore'")
+    assert set(facts["step"]) == {2, 4}
+    assert {"factscore", "factscore_length_penalized", "responded", "facts"} <= set(facts["metric"])
+
+
+BASELINES = (
+    "recipes.online.training.steps=4",
+    "recipes.online.training.batch_size=16",
+    "recipes.best_of.n=3",
+)
+
+
+@pytest.mark.timeout(300)
+def test_the_baselines_train_and_are_judged_alike(tmp_path):
+    options = [word for override in (*SHORTER, *BASELINES) for word in ("--set", override)]
+    where = ("--cells", "baselines", "--where", 'method == "sft" or seed == 0')
+    done = yates("run", GRID, "-w", tmp_path / "runs", *where, *options, timeout=280)
+    assert done.returncode == 0, done.stdout + done.stderr
+    frame = results.load(tmp_path / "runs").set_index("method")
+    assert set(frame.index) == {"rloo", "grpo", "best-of-n", "sft"}
+    trained = frame.loc[["rloo", "grpo"]]
+    assert trained[["score", "true_kl", "entropy", "win_rate", "factscore_start"]].notna().all(axis=None)
+    assert frame.loc["best-of-n", ["win_rate", "benign_win_rate", "factscore_start"]].notna().all()
+    steps = results.metrics(tmp_path / "runs").query("metric == 'win_rate_legacy'").groupby("task")["step"]
+    assert set(steps.get_group("win_rate").dropna()) == {2, 4}
+
+
+def test_baselines_see_the_prompts_reward_model_and_weight_of_ppo():
+    found = plan(cells="baselines")
+    assert Counter(one["method"] for one in levels(found)) == {"rloo": 3, "grpo": 3, "best-of-n": 3, "sft": 1}
+    ppo = plan()
+    shared = {stage.id for stage in found.stages} & {stage.id for stage in ppo.stages}
+    names = {stage.name for stage in found.stages if stage.id in shared}
+    assert {"pretrain", "sft", "reward", "start", "facts_start"} <= names
+    mine, theirs = (
+        next(stage.recipe for stage in each.stages if stage.name == name)
+        for each, name in ((found, "rloo"), (ppo, "ppo"))
+    )
+    for field in ("preferences", "instructions", "template", "model"):
+        assert at(mine, field) == at(theirs, field)
+    assert at(mine, "beta") == at(theirs, "regularizer.coefficient") == 0.02
+    assert at(mine, "training.batch_size") == at(theirs, "rollout.batch_size")
+    assert at(mine, "max_completion_length") == at(theirs, "rollout.new_tokens")
+
+
+def test_the_paper_scale_judges_everybody_against_the_stored_answers_and_counts_the_calls():
+    found = plan(scale="paper", cells="baselines")
+    judged = [stage for stage in found.stages if stage.kind.name == "judge"]
+    assert {role for stage in judged for role, _ in stage.parents} == {"generations"}
+    assert {stage.name for stage in judged} == {"win", "win_once"}
+    facts = [stage for stage in found.stages if stage.kind.name == "factuality"]
+    assert {at(stage.recipe, "task") for stage in facts} == {"biographies"}
+    cost = judging_cost(found)
+    assert cost is not None and cost.money is not None
+    assert cost.models["gpt-4-0613"] == 34 * 805 * 2

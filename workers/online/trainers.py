@@ -156,14 +156,22 @@ class OnlineTrainer(StageTrainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         directory = Path(resume_from_checkpoint)
-        self.sampled_tokens = self._read_progress(directory)["sampled_tokens"]
+        progress = self._read_progress(directory)
+        self.sampled_tokens = progress["sampled_tokens"]
+        self.last_scores = progress["last_scores"]
+        self.last = [
+            Episode(tuple(prompt), tuple(response), tuple(drawn), ended)
+            for prompt, response, drawn, ended in progress["last"]
+        ]
         self._step = int(directory.name) * self.args.gradient_accumulation_steps
         if (directory / EXPERIENCE).is_file():
             tensors = load_file(directory / EXPERIENCE, device=str(self.accelerator.device))
             self._buffered_inputs = split_tensor_dict(tensors, self.args.steps_per_generation)
 
     def _progress(self) -> dict[str, Any]:
-        return {**super()._progress(), "sampled_tokens": self.sampled_tokens}
+        episodes = [[one.prompt, one.response, one.drawn, one.ended] for one in self.last]
+        own = {"sampled_tokens": self.sampled_tokens, "last": episodes, "last_scores": self.last_scores}
+        return {**super()._progress(), **own}
 
     @property
     def _micro_steps(self) -> int:

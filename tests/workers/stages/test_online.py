@@ -18,7 +18,7 @@ from workers.online.reward import RewardModel
 from workers.online.trainers import OnlineTrainer
 from workers.recipe import Execution
 from workers.specs.evaluate import EVALUATE, EvaluateRecipe
-from workers.specs.model import ModelRecipe
+from workers.specs.model import LLAMA_PROJECTIONS, ModelRecipe, ModelShape
 from workers.specs.online import GRPO, RLOO, GrpoRecipe, OnlineRecipe, RlooRecipe
 from workers.training.callbacks import snapshot_directory
 from workers.training.replay import replay_to_step
@@ -139,13 +139,25 @@ def test_micro_batches_change_rounding_alone(lab, parents):
 
 
 @pytest.mark.parametrize("kind", [RlooRecipe, GrpoRecipe])
-def test_the_score_rises(lab, parents, kind, monkeypatch):
+def test_it_finds_a_known_optimum(lab, kind, monkeypatch):
+    """A bandit: half of all words are worth 1, the others nothing."""
+    shape = ModelShape(
+        hidden_size=32, layers=2, heads=2, key_value_heads=1, intermediate_size=64, initializer_range=0.1
+    )
+    base = base_of(lab, training=short(60, 6e-3), model=ModelRecipe(shape=shape))
     rule = lambda self, prompts, answers, ended: [float(ids[0] % 2 == 0) for ids in answers]  # noqa: E731
     monkeypatch.setattr(RewardModel, "score", rule)
-    training = short(16, 3e-2).model_copy(update={"batch_size": 32})
-    recipe = recipe_of(kind, beta=0.0, max_completion_length=1, training=training)
-    found = curves(ran(lab, recipe, parents, memory={}))["score"]
-    assert np.mean(found[-3:]) > np.mean(found[:3]) + 0.2
+    wide = {"rank": 8, "alpha": 32, "target_modules": LLAMA_PROJECTIONS}
+    recipe = recipe_of(
+        kind,
+        adapter=PLAIN.model_copy(update=wide),
+        beta=0.0,
+        max_completion_length=1,
+        training=short(40, 1e-2).model_copy(update={"batch_size": 64}),
+    )
+    found = curves(ran(lab, recipe, (base, reward_of(lab, base)), memory={}))["score"]
+    assert np.mean(found[:3]) < 0.5
+    assert np.mean(found[-3:]) > 0.85
 
 
 def test_a_score_that_is_no_number_is_a_stored_divergence(lab, parents, tmp_path):
