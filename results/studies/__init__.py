@@ -4,5 +4,5 @@ Each study has a package of its own here; what they share stands beside them. Pu
 papers and lie in `results/published`.
 """
 
-STUDIES = {"alignment": "results.studies.alignment.study"}
+STUDIES = {name: f"results.studies.{name}.study" for name in ("alignment", "quantization", "rlhf")}
 """The studies whose tables, figures and findings can be had, and the module of each."""

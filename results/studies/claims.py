@@ -93,7 +93,7 @@ def _diverges(pairs: Pairs[Any], setting: Setting) -> Conclusion:
     """`pairs` has 1 for a run that diverged and 0 for one that did not; its effect is their share."""
     runs = pairs.left.ravel()
     effect = share_interval(int(runs.sum()), len(runs))
-    agree = sum(value > 0.5 for value in pairs.left.mean(axis=1))
+    agree = int((pairs.left.mean(axis=1) > 0.5).sum())
     return Conclusion(effect, nan, share(effect), agree, len(pairs.cells))
 
 

@@ -1,6 +1,7 @@
 """Figures of a study: panels of points with their intervals, drawn by matplotlib or written as CSV.
 
-Colours are those of Okabe and Ito, which the colour-blind tell apart; published values are hollow markers.
+Colours are those of Okabe and Ito, which the colour-blind tell apart; published values are hollow markers, in a
+figure of curves joined by a thin line.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,17 +12,21 @@ from typing import Any, Literal
 from results.statistics import Interval
 from results.studies.rendering import Table, as_csv
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
-MARKERS = ("o", "s", "^", "D")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 LINES = ("-", "--", ":", "-.")
 PANEL = (2.6, 0.26)
 """Width of a panel, and height of one row of points, in inches."""
 CURVE = (3.0, 2.5)
 """Width and height of a panel of curves, in inches."""
+NARROWEST = 6.0
+"""Width of a sheet of curves at least, in inches: its legend and notes need as much."""
 FONT = 8
 NOTE = 0.15
 LEGEND = 0.28
-"""Heights of a line of notes and of the legend below the panels, in inches."""
+"""Heights of a line of notes and of a line of the legend below the panels, in inches."""
+LEGEND_COLUMNS = 3
+"""Of a legend that has more than five entries."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +45,9 @@ class Point:
 class Figure:
     """What a figure shows. `panels`, `series` and `rows` give the order; `notes` stand below.
 
-    In a figure of rows a point's place is one of `rows`; in one of curves it is a number on the axis `across`.
-    A series has its colour; a style, in order of appearance, its kind of line.
+    In a figure of rows a point's place is one of `rows`; in one of curves it is a number on the axis `across`, and
+    `aside` moves lines a little apart, where the abscissa has no error of its own. A series has its colour; a style,
+    in order of appearance, its kind of line.
     """
 
     title: str
@@ -53,6 +59,7 @@ class Figure:
     across: str = ""
     columns: int = 4
     notes: Sequence[str] = ()
+    aside: bool = True
 
     def as_csv(self) -> str:
         """The data behind the figure, a line a point."""
@@ -92,18 +99,25 @@ class Figure:
 
     def _size(self) -> tuple[float, float]:
         lines, columns = self._lines(), self._columns()
-        notes = NOTE * len(self.notes) + LEGEND
+        notes = NOTE * len(self.notes) + LEGEND * self._legend()[0]
         if self.kind == "rows":
             return columns * PANEL[0] + 1.6, lines * (len(self.rows) * PANEL[1] + 0.6) + 0.7 + notes
-        return columns * CURVE[0] + 0.3, lines * CURVE[1] + 0.7 + notes
+        return max(columns * CURVE[0] + 0.3, NARROWEST), lines * CURVE[1] + 0.7 + notes
+
+    def _legend(self) -> tuple[int, int]:
+        """Rows and columns of the legend."""
+        count = len(_handles(self))
+        columns = count if count <= 5 else LEGEND_COLUMNS
+        return -(-count // max(columns, 1)), columns
 
     def _finish(self, sheet: Any, first: Any) -> None:
         sheet.suptitle(self.title, fontsize=FONT + 2, x=0.01, ha="left")
         height, handles = sheet.get_figheight(), _handles(self)
-        notes, below = len(self.notes) * NOTE / height, (len(self.notes) * NOTE + LEGEND) / height
+        notes, (rows, columns) = len(self.notes) * NOTE / height, self._legend()
+        below = notes + LEGEND * rows / height
         sheet.get_layout_engine().set(rect=(0, below, 1, 1 - below))
         where = {"loc": "lower left", "bbox_to_anchor": (0.0, notes), "borderaxespad": 0.4}
-        sheet.legend(handles=handles, ncols=len(handles), frameon=False, **where)
+        sheet.legend(handles=handles, ncols=columns, frameon=False, **where)
         sheet.text(0.01, 0.05 / height, "\n".join(self.notes), fontsize=FONT - 1, va="bottom")
         if self.kind == "rows":
             first.set_yticks(range(len(self.rows)), list(self.rows))
@@ -124,13 +138,20 @@ def _draw_rows(axis: Any, figure: Figure, panel: str) -> None:
 
 
 def _mark(axis: Any, point: Point, number: int, height: float) -> None:
-    colour, found = COLOURS[number % len(COLOURS)], point.estimate
+    colour, found = _nth(COLOURS, number), point.estimate
     if found.known:
         axis.plot([found.low, found.high], [height, height], color=colour, linewidth=1)
     if found.n:
-        axis.plot(found.mean, height, MARKERS[number % 4], color=colour, markersize=3.5)
+        axis.plot(found.mean, height, _nth(MARKERS, number), color=colour, markersize=3.5)
     if point.published is not None:
-        axis.plot(point.published, height, MARKERS[number % 4], color=colour, markersize=5, fillstyle="none")
+        axis.plot(
+            point.published,
+            height,
+            _nth(MARKERS, number),
+            color=colour,
+            markersize=5,
+            fillstyle="none",
+        )
 
 
 def _draw_curves(axis: Any, figure: Figure, panel: str) -> None:
@@ -141,24 +162,28 @@ def _draw_curves(axis: Any, figure: Figure, panel: str) -> None:
     lines: dict[tuple[str, str], list[Point]] = {}
     for point in _of(figure, panel):
         lines.setdefault((point.series, point.style), []).append(point)
-    styles, aside = _styles(figure), _aside(lines)
+    moved = _aside(lines) if figure.aside else dict.fromkeys(lines, 0.0)
     for (series, style), points in lines.items():
-        number = figure.series.index(series)
-        places = [float(point.place) + aside[series, style] for point in points]
-        means = [point.estimate.mean for point in points]
-        below = [_length(point.estimate.mean - point.estimate.low, point.estimate) for point in points]
-        above = [_length(point.estimate.high - point.estimate.mean, point.estimate) for point in points]
-        axis.errorbar(
-            places,
-            means,
-            yerr=[below, above],
-            color=COLOURS[number % len(COLOURS)],
-            linestyle=LINES[styles.index(style) % len(LINES)],
-            marker=MARKERS[styles.index(style) % len(MARKERS)],
-            markersize=3,
-            linewidth=1,
-            elinewidth=0.6,
-        )
+        look = {
+            "color": _nth(COLOURS, figure.series.index(series)),
+            "marker": _nth(MARKERS, _styles(figure).index(style)),
+        }
+        line = _nth(LINES, _styles(figure).index(style))
+        measured = [point for point in points if point.estimate.n]
+        if measured:
+            _draw_line(axis, measured, moved[series, style], {**look, "linestyle": line})
+        printed = [point for point in points if point.published is not None]
+        places = [float(point.place) for point in printed]
+        values = [point.published for point in printed]
+        axis.plot(places, values, **look, fillstyle="none", markersize=5, linewidth=0.4)
+
+
+def _draw_line(axis: Any, points: Sequence[Point], aside: float, look: dict[str, Any]) -> None:
+    means = [point.estimate.mean for point in points]
+    below = [_length(point.estimate.mean - point.estimate.low, point.estimate) for point in points]
+    above = [_length(point.estimate.high - point.estimate.mean, point.estimate) for point in points]
+    places = [float(point.place) + aside for point in points]
+    axis.errorbar(places, means, yerr=[below, above], **look, markersize=3, linewidth=1, elinewidth=0.6)
 
 
 def _aside(lines: Mapping[tuple[str, str], Sequence[Point]]) -> dict[tuple[str, str], float]:
@@ -192,19 +217,24 @@ def _handles(figure: Figure) -> list[Any]:
 
     rows = figure.kind == "rows"
     handles = [
-        Line2D([], [], color=COLOURS[number % 4], marker=MARKERS[number % 4] if rows else "", label=name)
+        Line2D([], [], color=_nth(COLOURS, number), marker=_nth(MARKERS, number) if rows else "", label=name)
         for number, name in enumerate(figure.series)
     ]
-    if rows and any(point.published is not None for point in figure.points):
+    if any(point.published is not None for point in figure.points):
         handles.append(
             Line2D([], [], color="0.3", linestyle="none", marker="o", fillstyle="none", label="published")
         )
     handles += [
-        Line2D([], [], color="0.3", linestyle=LINES[number % 4], marker=MARKERS[number % 4], label=name)
+        Line2D([], [], color="0.3", linestyle=_nth(LINES, number), marker=_nth(MARKERS, number), label=name)
         for number, name in enumerate(_styles(figure))
         if name
     ]
     return handles
+
+
+def _nth(choices: Sequence[str], number: int) -> str:
+    """The choice for the thing of this number; they come round."""
+    return choices[number % len(choices)]
 
 
 def _record(point: Point) -> dict[str, Any]:

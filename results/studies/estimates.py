@@ -28,7 +28,8 @@ def estimate(scores: Scores[Cell], benchmark: str, cell: Cell, apart: bool = Fal
         return UNKNOWN
     items = min((run.items for run in runs if run.items), default=None)
     found = combined_interval([run.value for run in runs], [run.stderr for run in runs], items)
-    return _at_the_edge(found, items, scores.measured[benchmark].measure.factor)
+    spread = any(run.stderr is not None for run in runs)
+    return _at_the_edge(found, items if spread else None, scores.measured[benchmark].measure.factor)
 
 
 def _at_the_edge(found: Interval, items: int | None, factor: float) -> Interval:

@@ -63,7 +63,7 @@ def assessed(
     found: dict[str, Finding] = {}
     for name, one in statements.items():
         results = [each for test in one.tests for each in _results(scores, name, test, baselines)]
-        verdict = overall([each.conclusion.verdict for each in results], one.any_of)
+        verdict = overall([each.conclusion.verdict for each in results])
         found[name] = Finding(name, one.statement, scores.source, tuple(_corrected(results)), verdict)
     for name, one in statements.items():
         if one.follows_from:
@@ -147,8 +147,22 @@ def _lacking(pairs: Pairs[Any]) -> Iterator[str]:
         rest = len(pairs.missing) - 1
         more = f" and {rest} other cell{'s' if rest > 1 else ''}" if rest else ""
         yield f"without {shown(pairs.missing[0])}{more}, where a score is missing"
-    if pairs.dropped_seeds:
+    if pairs.dropped_seeds and pairs.cells:
         yield f"without the seeds {', '.join(map(str, pairs.dropped_seeds))}, which are not complete"
+
+
+def tested(
+    study: str,
+    store: Scores[Cell] | None,
+    printed: Scores[Cell] | None,
+    statements: Statements,
+    baselines: "Baselines[Cell]",
+) -> tuple[Table, str]:
+    """The findings of a store, of the printed figures or of both, as a table and as JSON."""
+    found = None if store is None else assessed(store, statements, baselines)
+    beside = None if printed is None else assessed(printed, statements, baselines)
+    title = "published figures" if store is None else store.title
+    return findings_table(found, beside, f"Findings of the {study} study ({title})"), as_json(found, beside)
 
 
 HEADER = ("finding", "test", "effect", "95 % interval", "cells", "replicates", "p", "Holm p", "verdict")
@@ -160,6 +174,9 @@ LEGEND = (
     "holds or fails when all do, leans when all hold or lean, else is undecided.",
     "cells: how many agree of those compared. p: two-sided t (equality: two one-sided tests; correlation: "
     "one-sided; somewhere and best: corrected for the choice); Holm p: corrected over the tests of the statement.",
+)
+TOO_SMALL = (
+    "Not testable: the runs are too short or too small to refute the claim, and do not show it either."
 )
 STORE = "Store: paired over shared cells and seeds; the replicates are seeds, each the mean over cells."
 PUBLISHED = "Published: one figure a cell, so the cells are the replicates; a single cell has no interval."
@@ -184,6 +201,10 @@ def findings_table(
         ]
     sources = [each for each in (store, published) if each]
     legend = [*LEGEND, *([STORE] if store else []), *([PUBLISHED] if published else [])]
+    verdicts = {
+        each.conclusion.verdict for source in sources for one in source.values() for each in one.results
+    }
+    legend += [TOO_SMALL] if "not testable" in verdicts else []
     records = [record for source in sources for one in source.values() for record in _records(one)]
     header = [
         *HEADER,
@@ -211,9 +232,8 @@ def _heading(one: Finding, beside: Finding | None) -> list[str]:
 
 def _row(each: Result, beside: Result | None) -> list[str]:
     found = each.conclusion
-    part = ": ".join(
-        text for text in (each.part, f"{each.benchmark}, {each.comparison} {each.claim}") if text
-    )
+    compared = ", ".join(text for text in (each.benchmark, each.comparison) if text)
+    part = ": ".join(text for text in (each.part, f"{compared} {each.claim}") if text)
     interval = f"[{found.effect.low:+.4f}, {found.effect.high:+.4f}]" if found.effect.known else "–"
     own = ["", part, _number(found.effect.mean), interval, _cells(found), each.replicates]
     own += [_p(found.p), _p(each.p_holm), found.verdict]

@@ -79,7 +79,7 @@ WORDS: dict[Reading, str] = {
     "best": "best of all checkpoints",
     "curvature": "quadratic term",
     "peak": "step of the highest",
-    "rise": "last {split:g} steps less the first",
+    "rise": "mean of the last {split:g} less the first",
     "shortfall": "best of all less best below {split:g}",
     "beyond": "beyond {split:g} less best up to there",
 }

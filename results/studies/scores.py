@@ -93,7 +93,7 @@ def store_scores(
     owners: dict[str, tuple[Cell, Seed]] = {}
     planned: dict[Cell, set[Seed]] = {}
     for row in found.experiments.to_dict("records"):
-        cell, seed = cell_of(row), _seed(row.get("seed"))
+        cell, seed = cell_of(row), seed_of(row.get("seed"))
         owners[row["experiment"]] = (cell, seed)
         planned.setdefault(cell, set()).add(seed)
     title = f"scale {found.scale}, preset {found.preset}"
@@ -159,7 +159,8 @@ def _score(row: Row, factor: float) -> Score:
     return Score(float(row["value"]) * factor, stderr, items, step)
 
 
-def _seed(value: Any) -> Seed:
+def seed_of(value: Any) -> Seed:
+    """A seed of the store; what has none is under 0."""
     return 0 if value is None or isnan(value) else int(value)
 
 
@@ -169,7 +170,7 @@ def logged_curves(
     """What training logged of every benchmark that has a `curve`: benchmark, cell, seed, and the points by step."""
     wanted = {str(one.measure.curve): name for name, one in scores.measured.items() if one.measure.curve}
     owners = {
-        row["experiment"]: (cell_of(row), _seed(row.get("seed")))
+        row["experiment"]: (cell_of(row), seed_of(row.get("seed")))
         for row in found.experiments.to_dict("records")
     }
     curves = found.curves(set(wanted))

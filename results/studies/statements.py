@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 from pydantic import Field, model_validator
 
 from results.files import WorkspaceError
+from results.studies.benchmarks import Benchmark
 from results.studies.cells import NONE
 from results.studies.readings import WORDS, Reading
 from results.studies.settings import Settings, read_settings
@@ -39,7 +40,7 @@ class Vocabulary:
     """
 
     factors: tuple[str, ...]
-    benchmarks: Callable[[], Collection[str]]
+    benchmarks: Callable[[], Mapping[str, Benchmark]]
     baselines: Mapping[str, str]
     rivals: tuple[str, ...]
     title: Callable[[str], str]
@@ -88,7 +89,8 @@ class Comparison(Settings):
         if self.against is not None:
             return self.vocabulary.baselines[self.against]
         if self.beside is not None:
-            return f"with {self.beside}"
+            beside = self.vocabulary.benchmarks()[self.beside].title
+            return f"with {beside}" if self.claim in ("correlated", "anticorrelated") else f"less {beside}"
         if self.contrast:
             return self._less(self.contrast)
         titles = [self.vocabulary.title(level) for level in self.other.values()]
@@ -108,7 +110,8 @@ class Comparison(Settings):
         _known("baseline", [self.against] if self.against is not None else [], list(words.baselines))
         if (self.claim == "best") != (self.against in words.rivals):
             rivals = " or ".join(f"`against: {name}`" for name in words.rivals)
-            raise ValueError(f"the claim `best` goes with {rivals}, and with nothing else")
+            goes = f"the claim `best` goes with {rivals}, and with nothing else"
+            raise ValueError(goes if rivals else "this study has no claim `best`")
         if self.at and (self.reading is not None or words.horizon is None):
             raise ValueError("`at` is for a study along its steps, and excludes `reading`")
         factors = [*self.cells, *self.contrast, *self.other, *self.between]
@@ -123,15 +126,11 @@ Test = TypeVar("Test", bound=Comparison)
 
 
 class Statement(Settings, Generic[Test]):
-    """A finding of the paper: tests of its own, or the verdicts of the findings that it follows from.
-
-    With `any_of` it holds when one of its tests does, else when all do.
-    """
+    """A finding of the paper: tests of its own, or the verdicts of the findings that it follows from."""
 
     statement: str
     tests: tuple[Test, ...] = ()
     follows_from: tuple[str, ...] = ()
-    any_of: bool = False
 
     @model_validator(mode="after")
     def _is_tested(self) -> "Statement[Test]":

@@ -64,23 +64,14 @@ def share(effect: Interval) -> Verdict:
     return "fails" if effect.mean == 0 else "undecided"
 
 
-def overall(verdicts: Sequence[Verdict], any_of: bool = False) -> Verdict:
+def overall(verdicts: Sequence[Verdict]) -> Verdict:
     """The verdict on a statement from those of its tests; tests without data, or not testable, do not count.
 
-    It holds when all hold (with `any_of`, when one does), fails when all fail, leans when all hold or lean (when one
-    leans and none holds); when they disagree it is undecided.
+    It holds when all hold, fails when all fail, leans when all hold or lean; when they disagree it is undecided.
     """
     known = [one for one in verdicts if one not in ("no data", "not testable")]
     if not known:
         return "not testable" if "not testable" in verdicts else "no data"
-    if any_of:
-        return _any(verdicts)
     if len(set(known)) == 1:
         return known[0]
     return "leans" if set(known) <= {"holds", "leans"} else "undecided"
-
-
-def _any(verdicts: Sequence[Verdict]) -> Verdict:
-    """Of several ways to be met: what could not be tested may still be one."""
-    order: tuple[Verdict, ...] = ("holds", "leans", "undecided", "not testable", "fails")
-    return next(one for one in order if one in verdicts)

@@ -8,10 +8,10 @@ from math import isfinite
 from results.files import WorkspaceError
 from results.statistics import Interval, combined_interval, mean_interval
 from results.studies.alignment.cells import Cell, title
-from results.studies.alignment.hyperparameters import stage_recipes
 from results.studies.alignment.scores import Scores
 from results.studies.drawing import Figure, Point
 from results.studies.measurements import Measurements
+from results.studies.recipes import stage_recipes
 from results.studies.scores import Curves, Score
 
 PAIR = ("mistral-7b", "mistral-7b-instruct")

@@ -75,15 +75,13 @@ def findings(
     from results.studies.alignment.pairs import BASELINES
     from results.studies.alignment.scores import published_scores, store_scores
     from results.studies.alignment.statements import FILE, read_statements
-    from results.studies.findings import as_json, assessed, findings_table
+    from results.studies.findings import tested
 
     read = read_statements(statements or FILE)
     found = _measurements(workspace, chosen)
-    store = None if found is None else assessed(store_scores(found), read, BASELINES)
-    printed = assessed(published_scores(swap_slerp), read, BASELINES) if published or found is None else None
-    title = "published figures" if found is None else f"scale {found.scale}, preset {found.preset}"
-    heading = f"Findings of the alignment study ({title})"
-    return findings_table(store, printed, heading), as_json(store, printed)
+    store = None if found is None else store_scores(found)
+    printed = published_scores(swap_slerp) if published or found is None else None
+    return tested("alignment", store, printed, read, BASELINES)
 
 
 def _measurements(workspace: Workspace | None, chosen: Chosen) -> "Measurements | None":

@@ -20,12 +20,20 @@ from tests.results.lab import Lab
 from tests.results.studies.lab import CELLS, answered, study
 
 GOLDEN = Path(__file__).with_name("golden")
+QUANTIZATION, RLHF = ("T-ppl",), ("T1", "T2", "T3", "T4")
 COMMANDS = {
     **{f"{name}.md": ("table", "alignment", name) for name in ("T2", "T3", "T4", "T5", "T6")},
     "T3.tex": ("table", "alignment", "T3", "--format", "latex"),
     "T2.csv": ("table", "alignment", "T2", "--format", "csv"),
     "findings.md": ("findings", "alignment"),
     "findings-swapped.csv": ("findings", "alignment", "--swap-slerp", "--format", "csv"),
+    **{f"quantization-{name}.md": ("table", "quantization", name) for name in QUANTIZATION},
+    "quantization-findings.md": ("findings", "quantization"),
+    "quantization-findings.csv": ("findings", "quantization", "--format", "csv"),
+    **{f"rlhf-{name}.md": ("table", "rlhf", name) for name in RLHF},
+    "rlhf-T1.csv": ("table", "rlhf", "T1", "--format", "csv"),
+    "rlhf-findings.md": ("findings", "rlhf"),
+    "rlhf-findings.csv": ("findings", "rlhf", "--format", "csv"),
 }
 
 
@@ -113,7 +121,7 @@ def test_a_figure_and_its_data(ask, tmp_path) -> None:
     [
         (
             ("table", "alinment", "T2"),
-            "unknown study 'alinment'; did you mean 'alignment'? Allowed: alignment",
+            "unknown study 'alinment'; did you mean 'alignment'? Allowed: alignment, quantization, rlhf",
         ),
         (("table", "alignment", "T9"), "unknown table 'T9'; did you mean 'T6'? Allowed: T2, T3, T4, T5, T6"),
         (("figure", "alignment", "T2", "-o", "x.svg"), "unknown figure 'T2'"),
@@ -121,7 +129,12 @@ def test_a_figure_and_its_data(ask, tmp_path) -> None:
             ("figure", "alignment", "F1", "-o", "x.jpg"),
             "unknown kind of file '.jpg'; allowed: .svg, .png, .pdf",
         ),
-        (("findings", "rlhf"), "unknown study 'rlhf'; allowed: alignment"),
+        (("findings", "rhlf"), "unknown study 'rhlf'; did you mean 'rlhf'?"),
+        (
+            ("table", "rlhf", "T1", "--swap-slerp"),
+            "--swap-slerp is an option of the study alignment, not of rlhf",
+        ),
+        (("figure", "quantization", "F-sharp", "-o", "x.svg", "--only-published"), "prints no values"),
         (("findings", "alignment", "--statements", "none.yaml"), "none.yaml: cannot be read"),
         (("figure", "alignment", "F2", "-o", "x.svg", "--only-published"), "prints no values"),
     ],

@@ -125,3 +125,64 @@ def test_a_real_effect_is_found_most_times() -> None:
     ]
     assert verdicts.count("holds") > 150
     assert verdicts.count("fails") < 5
+
+
+def test_divergence_is_a_share_of_runs() -> None:
+    every = conclude(pairs([[1.0, 1.0, 1.0]]), setting("diverges"))
+    assert (every.verdict, every.effect.mean, every.effect.high) == ("holds", 1.0, 1.0)
+    assert every.effect.low == pytest.approx(stats.beta.ppf(0.025, 3, 1))
+    assert conclude(pairs([[1.0]]), setting("diverges")).verdict == "leans"
+    assert conclude(pairs([[0.0, 0.0]]), setting("diverges")).verdict == "fails"
+    assert conclude(pairs([[1.0, 0.0]]), setting("diverges")).verdict == "undecided"
+
+
+@pytest.mark.parametrize(
+    ("left", "claim", "verdict"),
+    [
+        ([np.inf, np.inf], "greater", "holds"),
+        ([np.inf], "greater", "leans"),
+        ([np.inf, 0.5], "greater", "leans"),
+        ([np.inf, -0.5], "greater", "fails"),
+        ([np.inf, 0.0], "equal", "fails"),
+        ([np.inf, -9.0], "less", "fails"),
+    ],
+)
+def test_an_infinite_loss_is_above_any_and_has_no_mean(left, claim, verdict: str) -> None:
+    found = conclude(pairs([left]), setting(claim))
+    assert found.verdict == verdict
+    assert not found.effect.known and np.isnan(found.p)
+
+
+def test_a_rank_correlation_takes_an_infinite_loss_for_the_worst() -> None:
+    left, right = [[1.0], [2.0], [np.inf], [3.0]], [[0.1], [0.2], [0.9], [0.3]]
+    assert conclude(pairs(left, right), setting("correlated")).effect.mean == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict"),
+    [
+        ([0.5, 0.51, 0.49], "holds"),
+        ([-0.5, -0.51, -0.49], "holds"),
+        ([0.001, -0.001, 0.0], "fails"),
+        ([0.5, -0.4, 0.1], "undecided"),
+    ],
+)
+def test_a_difference_of_either_sign(values: list[float], verdict: str) -> None:
+    found = conclude(pairs([values]), setting("differs"))
+    assert found.verdict == verdict
+    assert text(setting("differs")) == "differs from 0"
+
+
+def test_a_rank_correlation_below_zero() -> None:
+    left, right = [[float(value)] for value in range(6)], [[-float(value**2)] for value in range(6)]
+    found = conclude(pairs(left, right), setting("anticorrelated"))
+    assert found.effect.mean == pytest.approx(-1) and found.verdict == "leans"
+    assert conclude(pairs(left, left), setting("anticorrelated")).verdict == "fails"
+    assert text(setting("anticorrelated")) == "< 0"
+
+
+def test_differences_in_per_cent_of_the_other_side() -> None:
+    found = Pairs(
+        [CELL], [0, 1], np.asarray([[33.0, 44.0]]), np.asarray([[30.0, 40.0]]), [], [], relative=True
+    )
+    assert found.differences.tolist() == [pytest.approx([10.0, 10.0])]

@@ -10,8 +10,9 @@ from results.files import WorkspaceError
 from results.studies.alignment import study as alignment
 from results.studies.alignment.cells import Cell
 from results.studies.alignment.curves import batch_sizes
-from results.studies.alignment.hyperparameters import FILE, Hyperparameter, stage_recipes, values
+from results.studies.alignment.hyperparameters import FILE, Hyperparameter
 from results.studies.measurements import read_measurements
+from results.studies.recipes import stage_recipes, values
 from results.studies.settings import read_settings
 from tests.results.lab import Lab
 from workers.specs.data import PreferenceData

@@ -70,6 +70,8 @@ def test_equality_within_a_hundredth(values: list[float], verdict: str) -> None:
         (["leans", "undecided"], "undecided"),
         (["undecided"], "undecided"),
         (["no data"], "no data"),
+        (["holds", "not testable"], "holds"),
+        (["not testable", "no data"], "not testable"),
         ([], "no data"),
     ],
 )
