@@ -35,7 +35,7 @@ class Metric:
 
 
 def metric_columns(experiments: pa.Table, members: pa.Table, metrics: pa.Table) -> list[Metric]:
-    """Every metric that some experiment has: benchmarks before what training itself reports, primary ones first.
+    """Every metric that some experiment has: primary ones first, benchmarks before what training itself reports.
 
     As in `results.load`, of several figures the one at the largest step counts, no step is the last of all, and
     between equals the later stage of the pipeline.
@@ -109,4 +109,4 @@ def _numbers(metrics: pa.Table, name: str) -> np.ndarray:
 
 
 def _rank(one: Metric) -> tuple[bool, bool, str]:
-    return (one.task == one.kind, not one.primary, one.name)
+    return (not one.primary, one.task == one.kind, one.name)

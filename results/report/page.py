@@ -80,6 +80,8 @@ def page(report: Report, library: str, limit: int) -> str:
     """The HTML of `report`. `library` is the plotting library's script; equal reports give equal pages."""
     from jinja2 import Environment, FileSystemLoader
 
+    for place, part in enumerate(report.parts):
+        part.number = place
     figures = {
         f"figure-{place}-{name}": report.chunks.add_json(figure)
         for place, part in enumerate(report.parts)

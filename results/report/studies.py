@@ -16,12 +16,16 @@ from results.studies.rendering import Table
 
 Made = TypeVar("Made")
 
+VERDICTS = ("holds", "leans", "undecided", "fails")
+"""The order in which verdicts are counted; others follow."""
+
 
 @dataclass
 class Part:
     """What a study's paper shows, from the experiments of one scale and preset.
 
-    `findings` has an item a statement, with its tests; `left_out` says what could not be made, and why.
+    `findings` has an item a statement, with its tests; `left_out` says what could not be made, and why. `number` is
+    the part's place on the page.
     """
 
     study: str
@@ -32,24 +36,44 @@ class Part:
     figures: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     findings: list[dict[str, Any]] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    number: int = 0
+
+    @property
+    def tally(self) -> list[tuple[str, int]]:
+        """How many findings have each verdict on these experiments."""
+        found = [one["store"]["verdict"] for one in self.findings if "store" in one]
+        order = [*VERDICTS, *sorted(set(found) - set(VERDICTS))]
+        return [(verdict, found.count(verdict)) for verdict in order if verdict in found]
 
 
 def parts_of(source: Source) -> Iterator[Part]:
-    """A part for each scale and preset of the studies that Yates knows, with the published values beside."""
+    """A part for each scale and preset of the studies that Yates knows, with the published values beside.
+
+    Where a scale has several presets, one part more has what compares them.
+    """
     for study in source.studies:
         if study in STUDIES:
             module = importlib.import_module(STUDIES[study])
-            for (scale, preset), chosen in _sections(source, study):
-                yield _part(module, Part(study, source.name, scale, preset), source, chosen)
+            scales = _by_preset(source, study)
+            for scale, presets in scales.items():
+                for preset, chosen in presets.items():
+                    yield _part(module, Part(study, source.name, scale, preset), source, chosen)
+                if len(presets) > 1:
+                    everything = [one for chosen in presets.values() for one in chosen]
+                    part = Part(study, source.name, scale, " and ".join(presets))
+                    part = _part(module, part, source, everything)
+                    part.left_out.clear()  # most of a study is of one preset
+                    if part.tables or part.figures or part.findings:
+                        yield part
 
 
-def _sections(source: Source, study: str) -> list[tuple[tuple[str, str], list[str]]]:
-    """Experiments by scale and preset."""
-    found: dict[tuple[str, str], list[str]] = {}
+def _by_preset(source: Source, study: str) -> dict[str, dict[str, list[str]]]:
+    """The experiments of a study by scale and preset, both in the order of their names."""
     table = source.of_study(study).select(["scale", "preset", "experiment"])
-    for row in table.to_pylist():
-        found.setdefault((row["scale"], row["preset"]), []).append(row["experiment"])
-    return sorted(found.items())
+    found: dict[str, dict[str, list[str]]] = {}
+    for row in sorted(table.to_pylist(), key=lambda row: (row["scale"], row["preset"])):
+        found.setdefault(row["scale"], {}).setdefault(row["preset"], []).append(row["experiment"])
+    return found
 
 
 def _part(module: Any, part: Part, source: Source, chosen: Collection[str]) -> Part:

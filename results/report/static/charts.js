@@ -175,19 +175,37 @@ function curvesSpec(width, { data, panels, series, styles, across, colour, tips,
   const strokes = { symbolType: "stroke", symbolSize: 300, symbolOpacity: 1, symbolStrokeWidth: 2 };
   const named = { field: "series", type: "nominal", sort: series, scale: { domain: series }, legend: legend && { ...legend, ...strokes } };
   const dashes = { field: "style", type: "nominal", sort: styles, scale: { domain: styles, range: DASHES } };
-  const dashed = styles.length > 1 ? { strokeDash: { ...dashes, legend: { title: null, ...strokes } } } : {};
+  const dashed = styles.length > 1 ? { strokeDash: { ...dashes, legend: { title: null, values: styles.filter(Boolean), ...strokes } } } : {};
+  const lines = new Map();
+  for (const one of data) {
+    const key = JSON.stringify([one.panel, one.series, one.style]);
+    lines.set(key, [...(lines.get(key) ?? []), one]);
+  }
+  for (const line of lines.values()) if (line.length === 1) line[0].alone = true;
   const x = { field: "place", type: "quantitative", title: across, scale: { zero: false, nice: false }, axis: { tickCount: 5 } };
   const view = (part) => {
-    const large = part.some((one) => Math.abs(one.mean) >= 10_000);
+    const large = part.some((one) => Math.abs(one.mean ?? one.published) >= 10_000);
     const y = { type: "quantitative", title: null, scale: { zero: false }, axis: { tickCount: 5, ...(large ? { format: "~s" } : {}) } };
+    const bar = {
+      transform: [{ filter: "isValid(datum.low) && datum.alone" }],
+      mark: { type: "rule", strokeWidth: 1.5, opacity: 0.6 },
+      encoding: { x, color: named, y: { ...y, field: "low" }, y2: { field: "high" }, tooltip: tipsOf(tips) },
+    };
     const band = {
-      transform: [{ filter: "isValid(datum.low)" }],
+      transform: [{ filter: "isValid(datum.low) && !datum.alone" }],
       mark: { type: "area", opacity: 0.14 },
       encoding: { x, color: named, detail: { field: "style" }, y: { ...y, field: "low" }, y2: { field: "high" } },
     };
-    const line = { mark: { type: "line", strokeWidth: 1.7 }, encoding: { x, color: named, ...dashed, y: { ...y, field: "mean" } } };
-    const dots = { mark: { type: "point", filled: true, size: 14 }, encoding: { x, color: named, y: { ...y, field: "mean" }, tooltip: tipsOf(tips) } };
-    return { height: 150, layer: [...(part.some(isKnown("low")) ? [band] : []), line, dots] };
+    const known = [{ filter: "isValid(datum.mean)" }];
+    const line = { transform: known, mark: { type: "line", strokeWidth: 1.7 }, encoding: { x, color: named, ...dashed, y: { ...y, field: "mean" } } };
+    const dots = { transform: known, mark: { type: "point", filled: true, size: 14 }, encoding: { x, color: named, y: { ...y, field: "mean" }, tooltip: tipsOf(tips) } };
+    const printed = [{ type: "line", strokeWidth: 0.8, opacity: 0.7 }, { type: "point", filled: false, size: 50 }].map((mark) => ({
+      transform: [{ filter: "isValid(datum.published)" }],
+      mark,
+      encoding: { x, color: named, detail: { field: "style" }, y: { ...y, field: "published" }, tooltip: tipsOf(tips) },
+    }));
+    const drawn = part.some(isKnown("mean")) ? [line, dots] : [];
+    return { height: 150, layer: [...(part.some(isKnown("low")) ? [band, bar] : []), ...drawn, ...(part.some(isKnown("published")) ? printed : [])] };
   };
   return gridSpec(width, { data, panels, downs: null, labels: 0, least, gap: 62, view });
 }
@@ -235,22 +253,22 @@ function stackedSpec(width, { data, rows, parts, value }) {
 
 // A figure of a study: what `results.report.charts` made of it.
 function figureSpec(width, figure) {
+  const [panels, series, rows] = [figure.panels, figure.series, figure.rows].map((texts) => texts.map(plain));
   const data = figure.points.map((point) => ({
     ...point,
-    panel: figure.panels[point.panel],
-    series: figure.series[point.series],
-    row: figure.rows[point.place],
-    style: point.style ?? "",
+    panel: panels[point.panel],
+    series: series[point.series],
+    row: rows[point.place],
+    style: plain(point.style ?? ""),
     interval: intervalText(point),
   }));
   const tips = [["series", "series"], ["mean", "mean"], ["interval", "95 % interval"], ["n", "n"], ["published", "published"]];
   if (figure.kind === "rows") {
-    return rowsSpec(width, { data, rows: figure.rows, series: figure.series, panels: figure.panels, value: null, colour: null, shared: false, tips: [["row", "row"], ...tips] });
+    return rowsSpec(width, { data, rows, series, panels, value: null, colour: null, shared: false, tips: [["row", "row"], ...tips] });
   }
   const styles = [...new Set(data.map((one) => one.style))];
-  return curvesSpec(width, {
-    data, panels: figure.panels, series: figure.series, styles, across: figure.across, tips: [["place", figure.across || "step"], ["style", "line"], ...tips],
-  });
+  const across = plain(figure.across);
+  return curvesSpec(width, { data, panels, series, styles, across, tips: [["place", across || "step"], ["style", "line"], ...tips] });
 }
 
 const intervalText = ({ low, high }) => (Number.isFinite(low) && Number.isFinite(high) ? `${short(low)} to ${short(high)}` : "–");

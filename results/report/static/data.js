@@ -125,4 +125,9 @@ class Group {
 
 const groups = index.groups.map((description, place) => new Group(description, place));
 
-const levelText = (level) => (level === null || level === undefined ? "none" : String(level));
+// Control characters, line separators and marks that turn the direction of writing, written out: a chart takes them ill,
+// and a reader could be misled.
+const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+const plain = (text) => String(text).replace(HIDDEN, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`);
+
+const levelText = (level) => (level === null || level === undefined ? "none" : plain(level));

@@ -171,7 +171,7 @@ const stagesOfSample = (one) => (one.role === "evaluate" ? `${one.task} ${one.it
 async function showCurves(place, stages) {
   const data = stages.flatMap((stage) =>
     stage.curves.flatMap(([name, steps, values]) =>
-      steps.flatMap((step, at) => (values[at] === null ? [] : [{ panel: name, series: stage.role, style: "", place: step, mean: values[at] }])),
+      steps.flatMap((step, at) => (values[at] === null ? [] : [{ panel: plain(name), series: plain(stage.role), style: "", place: step, mean: values[at] }])),
     ),
   );
   const chart = place.querySelector("#curves");

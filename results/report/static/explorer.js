@@ -47,7 +47,7 @@ function hideText(hidden) {
     .join(";");
 }
 
-const metricText = (metric) => `${metric.name}${metric.unit ? `, ${metric.unit}` : ""}`;
+const metricText = (metric) => plain(`${metric.name}${metric.unit ? `, ${metric.unit}` : ""}`);
 
 function metricOptions(group) {
   return group.metrics.map((one) => ({
@@ -182,7 +182,7 @@ async function showPoints(place, group, state) {
     return;
   }
   const data = points.flatMap((point, number) => marksOf(group, state, point, number, ids));
-  const tips = state.view === "heat" ? heatTips(state) : pointTips(state);
+  const tips = pointTips(state);
   await drawChart(chart, (width) => explorerSpec(width, group, state, texts, data, tips), (datum) => {
     if (datum.id) location.hash = experimentTarget(group, datum.id);
     else if (points[datum.number]) pickPoint(below, group, state, points[datum.number], ids);
@@ -193,13 +193,12 @@ function explorerSpec(width, group, state, texts, data, tips) {
   const [rows, series, panels, downs] = texts;
   const common = { data, rows: rows ?? [""], panels, downs, value: metricText(group.metric(state.metric)), tips };
   if (state.view === "heat") return heatSpec(width, { ...common, across: series ?? [""] });
-  return rowsSpec(width, { ...common, series: series ?? [""], colour: state.colour, shared: true });
+  return rowsSpec(width, { ...common, series: series ?? [""], colour: plain(state.colour), shared: true });
 }
 
 const namedParts = (state) => [["row", "rows"], ["series", "colour"], ["panel", "columns"], ["down", "facets"]]
-  .filter(([, part]) => state[part]).map(([field, part]) => [field, state[part]]);
-const pointTips = (state) => [...namedParts(state), ["shown", state.metric], ["interval", "95 % interval"], ["n", "n"], ["experiments", "experiments"]];
-const heatTips = pointTips;
+  .filter(([, part]) => state[part]).map(([field, part]) => [field, plain(state[part])]);
+const pointTips = (state) => [...namedParts(state), ["shown", plain(state.metric)], ["interval", "95 % interval"], ["n", "n"], ["experiments", "experiments"]];
 
 // The mean of a point and, if wanted, a mark for each of its experiments.
 function marksOf(group, state, point, number, ids) {

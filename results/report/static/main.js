@@ -1,9 +1,17 @@
 // Views by the page's address, figures drawn when they come into sight, and the choice of colours.
 
-const VIEWS_BY_NAME = { explore: showExplorer, experiments: showExperiments, experiment: showExperiment };
+const VIEWS_BY_NAME = { studies: showHeading, findings: showHeading, explore: showExplorer, experiments: showExperiments, experiment: showExperiment };
 const THEMES = ["system", "light", "dark"];
 
 let showing = 0;
+
+// A heading within a view that stands in the page as it is.
+function showHeading(id) {
+  const heading = id && document.getElementById(id);
+  if (!heading) return;
+  heading.focus({ preventScroll: true });
+  heading.scrollIntoView();
+}
 
 async function route() {
   const number = ++showing;
@@ -75,7 +83,7 @@ async function drawFigure(container) {
 async function drawCost(container) {
   const kinds = index.cost[Number(container.dataset.cost)].kinds;
   const parts = ["compute", "load", "save", "startup", "other"];
-  const scale = Math.max(...kinds.map((kind) => kind.hours)) < 0.5 ? [60, "minutes"] : [1, "hours"];
+  const scale = Math.max(...kinds.map((kind) => kind.hours)) < 2 ? [60, "minutes"] : [1, "hours"];
   const data = kinds.flatMap((kind) =>
     parts.map((part, place) => ({ row: kind.kind, part, place, value: kind[part] * scale[0], shown: duration(kind[part] * 3600) })),
   );

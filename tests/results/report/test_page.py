@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+import sys
 from html.parser import HTMLParser
 from importlib import resources
 from pathlib import Path
@@ -136,6 +137,7 @@ def test_a_study_that_yates_knows_has_its_tables_figures_and_findings(tmp_path) 
 
 def test_a_table_that_cannot_be_made_costs_itself_only(evil, tmp_path, monkeypatch) -> None:
     """A study of a known name whose experiments are something else entirely."""
+
     class Module:
         TABLES, FIGURES = ("T1", "T2"), ()
 
@@ -149,13 +151,13 @@ def test_a_table_that_cannot_be_made_costs_itself_only(evil, tmp_path, monkeypat
         def findings(*_):
             raise WorkspaceError("no figures")
 
-    monkeypatch.setattr(studies, "STUDIES", {"toy": "anything"})
-    monkeypatch.setattr(studies.importlib, "import_module", lambda name: Module)
+    monkeypatch.setattr(studies, "STUDIES", {"toy": "toy_study"})
+    monkeypatch.setitem(sys.modules, "toy_study", Module)
     page = written(tmp_path / "report.html", evil)
     assert EVIL not in page
     text = " ".join(Elements(page).text.split())
-    assert "Left out. T1: these experiments lack what it shows (KeyError('model'))" in text
-    assert "Left out. findings: no figures" in text
+    assert "Left out: 2 T1: these experiments lack what it shows (KeyError('model'))" in text
+    assert "findings: no figures" in text
 
 
 def test_an_empty_workspace_is_a_mistake_with_one_message(tmp_path) -> None:
