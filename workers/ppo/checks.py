@@ -33,7 +33,7 @@ def check_positions(model: Any, prompts: Sequence[Sequence[int]], new_tokens: in
     if known is not None and longest + new_tokens > known:
         raise BadInput(
             f"the longest prompt has {longest} tokens and a response may have {new_tokens}: together more than the "
-            f"{known} positions that the model knows; lower rollout.prompt_tokens or rollout.new_tokens"
+            f"{known} positions that the model knows; lower `prompt_tokens` or the longest response"
         )
 
 

@@ -15,7 +15,7 @@ from workers.models.sources import base_source
 from workers.online.reward import RewardModel, reward_model, reward_parent
 from workers.online.rows import GenerationRows
 from workers.online.trainers import OnlineTrainer, StageGrpoTrainer, StageRlooTrainer
-from workers.ppo.checks import Diverged
+from workers.ppo.checks import Diverged, check_positions
 from workers.ppo.prompts import Tokens, load_prompts
 from workers.specs.online import GrpoRecipe, OnlineRecipe, RlooRecipe
 from workers.specs.ppo import PpoRecipe, Rollout
@@ -52,6 +52,7 @@ def run(recipe: OnlineRecipe, context: StageContext) -> StageResult:
         model_to_train(context, source, recipe.model, recipe.adapter) as model,
         reward_model(context, recipe.model, tokenizer, SCORED_TOGETHER) as reward,
     ):
+        check_positions(model, prompts, recipe.max_completion_length)
         with context.phase("load"):
             callback = StageCallback(context, recipe.seed, recipe.training.steps, math.inf)
             trainer = _trainer(recipe, context, model=model, tokenizer=tokenizer, callback=callback)

@@ -179,5 +179,7 @@ def test_bad_input_is_said(lab, parents):
         ran(lab, recipe_of(), parents[:1])
     with pytest.raises(BadInput, match="`grpo` needs exactly one of"):
         ran(lab, recipe_of(GrpoRecipe, preferences=None), parents)
+    with pytest.raises(BadInput, match="more than the 256 positions"):
+        ran(lab, recipe_of(max_completion_length=250), parents, memory={})
     with pytest.raises(BadInput, match="no prompt is left"):
         ran(lab, recipe_of(prompt_tokens=2), parents)
