@@ -12,6 +12,7 @@ from orchestrator.errors import GridError
 from orchestrator.grid import load_grid
 from orchestrator.plan import Plan, PlannedStage, plan_grid
 from tests.support.commands import experiments, yates
+from workers.evaluation.benchmark import FEW_SHOT
 
 GRID = Path(__file__).parents[2] / "grids" / "quantization.yaml"
 FURTHER = {"baseline_untied", "v8_row", "v8_tensor", "v8_nonzero", "w8a8g8_full", "combined", "adam_8bit"}
@@ -27,11 +28,16 @@ def levels(plan: Plan) -> list[dict[str, Any]]:
     return [dict(zip(plan.factors, one.levels, strict=True)) for one in plan.experiments]
 
 
+def stages(plan: Plan, name: str) -> dict[str, PlannedStage]:
+    """The stages of an experiment by role."""
+    (one,) = [one for one in plan.experiments if one.name == name]
+    return {role: plan.stages[index] for role, index in one.stages.items()}
+
+
 def own(plan: Plan, name: str) -> PlannedStage:
     """The training of an experiment."""
-    (one,) = [one for one in plan.experiments if one.name == name]
-    (index,) = one.stages.values()
-    return plan.stages[index]
+    (found,) = [stage for stage in stages(plan, name).values() if stage.kind.name == "pretrain"]
+    return found
 
 
 def quantization(plan: Plan, name: str) -> dict[str, Any]:
@@ -170,6 +176,47 @@ def test_a_plan_refuses_what_makes_no_sense(override: str, reason: str) -> None:
         plan(overrides=(override,))
 
 
+def test_every_trained_model_is_analysed_and_one_seed_is_timed() -> None:
+    found = plan()
+    asked = Counter(stage.name for stage in found.stages)
+    assert (asked["analyses"], asked["early"], asked["speed"], asked["evaluate"]) == (81, 81, 27, 0)
+    early = stages(found, "gpt2/w4_row/s42")["early@50"].recipe
+    assert (early.step, early.analyses) == (50, ("outliers",))  # type: ignore[attr-defined]
+    training = own(found, "gpt2/w4_row/s42")
+    assert training.execution.snapshots == (50,)
+    assert "measured_time" not in stages(found, "gpt2/w4_row/s42")["analyses"].recipe.analyses  # type: ignore[attr-defined]
+    ablation = plan(cells="backward")
+    assert sum(stage.name == "analyses" for stage in ablation.stages) == 54
+
+
+def test_a_training_that_ends_before_the_early_step_has_none() -> None:
+    found = plan(overrides=("recipes.pretrain.steps=30",))
+    assert not any(stage.name == "early" for stage in found.stages)
+
+
+def test_larger_scales_are_evaluated_with_their_quantizers() -> None:
+    for scale, batch, items in (("paper", 16, None), ("small", 16, 500)):
+        recipe: Any = stages(plan(scale=scale), "gpt2/w4_row/s42")["evaluate"].recipe
+        assert (recipe.quantizers, recipe.batch_size) == ("as-trained", batch)
+        found = {one.name or one.task: one for one in recipe.benchmarks}
+        assert {one for one in found if one.startswith("perplexity_")} == {
+            f"perplexity_{name}" for name in ("wikitext2", "wikitext103", "ptb", "1bw", "lambada")
+        }
+        assert set(FEW_SHOT) <= set(found)
+        assert (found["mnli"].shots, found["mnli"].limit) == (5, items)
+        assert found["mnli"].draws == (42, 1234, 1337, 2024, 1357)
+        assert found["lambada"].shots == 0, "it has no training split"
+    published: Any = stages(plan(scale="paper", preset="as-published"), "gpt2/w4_row/s42")["evaluate"].recipe
+    assert published.batch_size == 1, "a scale shared by several tokens was that of one window"
+
+
+def test_the_tiny_grid_fits_a_quarter_of_an_hour_on_two_cores() -> None:
+    found = plan()
+    assert 5 * 60 < sum(stage.cost for stage in found.stages) / 2 < 15 * 60
+    analysed = sum(stage.cost for stage in found.stages if stage.kind.name == "analyse")
+    assert analysed < 0.25 * sum(stage.cost for stage in found.stages)
+
+
 def test_an_arm_trains_to_its_end(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     short = ("--set", "recipes.pretrain.steps=30", "--set", "recipes.pretrain.validation_steps=15")
@@ -186,3 +233,14 @@ def test_an_arm_trains_to_its_end(tmp_path: Path) -> None:
     }
     curves = results.curves(runs)
     assert set(curves.query("name == 'validation_loss'")["step"]) == {15, 30}
+    assert frame["sharpness"].notna().all()
+    assert frame["gradient_fidelity"].notna().to_dict() == {
+        "w8a8": True,
+        "v8_nonzero": False,
+        "adam_8bit": False,
+    }
+    assert (
+        frame["measured_memory.state_bytes"]["adam_8bit"] < 0.5 * frame["measured_memory.state_bytes"]["w8a8"]
+    )
+    assert frame["projected.weight_bytes"]["w8a8"] < 0.5 * frame["measured_memory"]["w8a8"], "simulated"
+    assert curves["name"].str.startswith("activation_channels/").any()

@@ -37,6 +37,14 @@ FITTING = (
     "machine.tokenize={cpus: 1, memory_gb: 2, hours: 1}",
     "machine.tokenize_threads=1",
     "machine.train={gpus: 0, gpu_memory_gb: null, cpus: 1, memory_gb: 2, hours: 1}",
+    "machine.analyse={gpus: 0, gpu_memory_gb: null, cpus: 1, memory_gb: 2, hours: 1}",
+    "machine.evaluate={gpus: 0, gpu_memory_gb: null, cpus: 1, memory_gb: 2, hours: 1}",
+    "analysis={early: 30, batch_size: 8}",
+    "evaluation.items=40",
+    "sources.wikitext2.files=[wikitext-2.test.txt]",
+    "sources.lambada.files=[lambada_test.jsonl]",
+    "benchmarks=[{task: windowed_perplexity, name: perplexity_wikitext2, source: '${sources.wikitext2}'}, "
+    "{task: lambada, source: {hub: EleutherAI/lambada_openai}, limit: '${evaluation.items}'}]",
     "machine.execution={device: cpu}",
 )
 
@@ -49,7 +57,12 @@ def hub_map(tmp_path: Path) -> Path:
     tokenizer = tmp_path / "gpt2"
     GPT2TokenizerFast(str(folder / "vocab.json"), str(folder / "merges.txt")).save_pretrained(tokenizer)
     path = tmp_path / "hub.yaml"
-    paths = {"openai-community/gpt2": str(tokenizer), "Skylion007/openwebtext": str(ASSETS / "text")}
+    paths = {
+        "openai-community/gpt2": str(tokenizer),
+        "Skylion007/openwebtext": str(ASSETS / "text"),
+        "Salesforce/wikitext": str(ASSETS / "text"),
+        "EleutherAI/lambada_openai": str(ASSETS / "eval" / "lambada"),
+    }
     path.write_text(yaml.safe_dump(paths))
     return path
 
@@ -67,6 +80,12 @@ def test_three_arms_on_real_text(tmp_path: Path, hub_map: Path) -> None:
     assert set(frame.index) == {"baseline", "w8_row", "v8_row"}
     assert (losses < math.log(50_264)).all(), "other text than it learns from, and better than chance"
     assert abs(losses["w8_row"] - losses["baseline"]) < 0.1
+    perplexity = frame["perplexity_wikitext2"]
+    assert perplexity.between(200, 50_264).all(), "few steps, but better than chance"
+    assert (frame["perplexity_wikitext2.legacy"] / perplexity).between(0.8, 1.25).all()
+    assert (frame["lambada.cut"] > 0).all() and (frame["lambada"] < 0.2).all()
+    assert frame["output_error"].notna().to_dict() == {"baseline": False, "w8_row": True, "v8_row": False}
+    assert set(results.metrics(runs).query("task == 'outliers'")["step"].dropna()) == {30}
     curves = results.curves(runs).query("name == 'loss'").sort_values("step")
     for _, run in curves.groupby("stage"):
         assert run["value"].iloc[-5:].mean() < run["value"].iloc[:5].mean() - 3
