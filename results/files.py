@@ -90,14 +90,24 @@ def sync_directory(path: Path) -> None:
 
 def _write_beside(path: Path, content: bytes) -> Path:
     """Write and sync `content` to a fresh hidden file in the directory of `path`, made if absent."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}.{secrets.token_hex(6)}"
+    descriptor = open_in(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     try:
-        with temporary.open("xb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
+        with os.fdopen(descriptor, "wb", buffering=0) as stream:
+            written = 0
+            while written < len(content):
+                written += stream.write(memoryview(content)[written:])
+            os.fsync(descriptor)
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
     return temporary
+
+
+def open_in(path: Path, flags: int) -> int:
+    """Open `path`; its directory is made when it turns out to be absent, which is rarer than a look is cheap."""
+    try:
+        return os.open(path, flags, 0o666)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, flags, 0o666)

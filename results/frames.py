@@ -1,5 +1,6 @@
 """The store as pandas frames: the newest generation and everything committed since, each row once."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -78,7 +79,8 @@ def ask(workspace: Place, question: Callable[[Snapshot], Answer]) -> Answer:
                 return question(take(place))
         except FileNotFoundError:
             continue
-        except WorkspaceError:
+        except WorkspaceError as damage:
+            warnings.warn(f"{damage}; read from the stages instead, slowly", stacklevel=4)
             break
     return question(take_from_truth(place))
 

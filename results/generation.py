@@ -83,8 +83,12 @@ class Generation:
 
     def damaged_tables(self) -> list[str]:
         """Names of the tables whose bytes are not those that were published."""
-        facts = self.manifest["tables"]
-        return [name for name in facts if _checksum_or_none(self.table(name)) != facts[name]["sha256"]]
+        return [name for name in self.manifest["tables"] if not self.sound(name)]
+
+    def sound(self, name: str) -> bool:
+        """Whether the bytes of table `name` are those that were published."""
+        facts = self.manifest["tables"].get(name)
+        return facts is not None and _checksum_or_none(self.table(name)) == facts["sha256"]
 
 
 def newest(workspace: Workspace) -> Generation | None:
@@ -180,8 +184,8 @@ def _numbers(workspace: Workspace) -> list[int]:
 
 
 def _checksum_or_none(path: Path) -> str | None:
-    with suppress(OSError):
-        return table_facts(path, 0)["sha256"]
+    with suppress(OSError), path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
     return None
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from results.files import json_bytes
+from results.files import json_bytes, open_in
 from results.layout import Workspace
 from results.records import AttemptRecord, Commit, Ending, Outcome
 
@@ -50,8 +50,7 @@ class Journal:
 
     def _append(self, event: dict[str, Any]) -> None:
         line = json_bytes(event) + b"\n"
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        descriptor = open_in(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
             _write_whole(descriptor, line)
         finally:

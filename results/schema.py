@@ -6,10 +6,12 @@ was widened is cast. So every generation and every worker's file stays readable.
 
 import io
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from results.files import WorkspaceError, write_atomic
@@ -146,7 +148,7 @@ def read_table(path: Path, schema: pa.Schema | None = None, columns: list[str] |
     if schema is not None and columns is not None:
         schema = pa.schema([schema.field(name) for name in columns], metadata=schema.metadata)
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             wanted = schema.names if schema is not None else columns
             present = None if wanted is None else [name for name in wanted if name in file.schema_arrow.names]
             table = file.read(columns=present)
@@ -155,6 +157,43 @@ def read_table(path: Path, schema: pa.Schema | None = None, columns: list[str] |
         raise
     except (pa.ArrowException, OSError) as error:
         raise WorkspaceError(f"{path}: not readable as Parquet ({error})") from None
+
+
+def read_stages(path: Path, schema: pa.Schema, columns: list[str], stages: AbstractSet[str]) -> pa.Table:
+    """`columns` of the rows of `stages` in the Parquet file `path`, one row group at a time.
+
+    Texts are read as the dictionaries that they are in the file, so that a few rows of millions cost no more than
+    their numbers.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        WorkspaceError: the file is damaged; the message names it.
+    """
+    cut = pa.schema([schema.field(name) for name in columns], metadata=schema.metadata)
+    wanted = pa.array(stages, _TEXT)
+    try:
+        there = pq.read_schema(path).names
+        present = [name for name in columns if name in there]
+        texts = [name for name in present if schema.field(name).type == _TEXT]
+        with pq.ParquetFile(path, read_dictionary=texts, page_checksum_verification=True) as file:
+            parts = [
+                conform(_of_stages(file.read_row_group(number, present), wanted), cut)
+                for number in range(file.num_row_groups)
+            ]
+        return pa.concat_tables([cut.empty_table(), *parts])
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        raise WorkspaceError(f"{path}: not readable as Parquet ({error})") from None
+
+
+def _of_stages(table: pa.Table, stages: pa.Array) -> pa.Table:
+    encoded = table["stage"].unify_dictionaries().combine_chunks()
+    if pa.types.is_dictionary(encoded.type):
+        chosen = pc.is_in(encoded.dictionary, value_set=stages).take(encoded.indices)
+    else:
+        chosen = pc.is_in(encoded, value_set=stages)
+    return table.filter(chosen)
 
 
 def write_curves(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -31,7 +31,7 @@ from results.layout import Workspace
 from results.lineage import renewed_statuses
 from results.plans import plan_marks, read_plans
 from results.records import AttemptRecord, PlanRecord
-from results.schema import TABLES, VERSION, conform, read_table
+from results.schema import TABLES, VERSION, conform, read_stages, read_table
 from results.status import EARLY_STOPPED, FAILURES, Facts, survey
 from results.wide import patch, runs
 
@@ -83,12 +83,18 @@ class Snapshot:
         return self.table("commits")
 
     @cached_property
+    def outcomes(self) -> pa.Table:
+        """Stage and outcome of all commits that hold now."""
+        return self.table("commits", ["stage", "outcome"])
+
+    @cached_property
     def facts(self) -> Facts:
         """What decides the status of every experiment now."""
-        diverged = self.commits.filter(pc.equal(self.commits["outcome"], "diverged"))
+        outcomes = self.outcomes
+        diverged = outcomes.filter(pc.equal(outcomes["outcome"], "diverged"))
         failed = {stage for stage, (_, ending) in self.endings.items() if ending in FAILURES}
         stopped = {stage for stage, (_, ending) in self.endings.items() if ending == EARLY_STOPPED}
-        done = set(self.commits["stage"].to_pylist())
+        done = set(outcomes["stage"].to_pylist())
         running = self.index.open.keys()
         return Facts(done, set(diverged["stage"].to_pylist()), running, failed, self.held, stopped)
 
@@ -158,10 +164,21 @@ class Snapshot:
         experiments = experiments.filter(pc.is_in(experiments["experiment"], value_set=affected))
         members = members.filter(pc.is_in(members["experiment"], value_set=affected))
         columns = ["stage", "task", "metric", "value", "stderr", "step", "primary"]
-        metrics = self.table("metrics", columns)
         return runs(
-            experiments, members, metrics.filter(pc.is_in(metrics["stage"], value_set=members["stage"]))
+            experiments, members, self._of_stages("metrics", set(members["stage"].to_pylist()), columns)
         )
+
+    def _of_stages(self, name: str, stages: set[str], columns: list[str]) -> pa.Table:
+        """The rows of `stages` in table `name`, cut to `columns` (which must include `stage`)."""
+        parts = [TABLES[name].empty_table().select(columns)]
+        if self.base is not None:
+            parts.append(read_stages(self.base.table(name), TABLES[name], columns, stages - self.gone))
+        wanted = pa.array(stages, pa.string())
+        parts += [
+            piece.filter(pc.is_in(piece["stage"], value_set=wanted)).select(columns)
+            for piece in self._fresh(name)
+        ]
+        return pa.concat_tables([part.replace_schema_metadata(TABLES[name].metadata) for part in parts])
 
     def _selected(self, name: str, columns: list[str]) -> Iterator[pa.Table]:
         if self.base is not None:
@@ -174,7 +191,7 @@ class Snapshot:
             return
         path = self.base.table(name)
         try:
-            with pq.ParquetFile(path) as file:
+            with pq.ParquetFile(path, page_checksum_verification=True) as file:
                 for batch in file.iter_batches(_BATCH_ROWS):
                     yield conform(pa.Table.from_batches([batch]), TABLES[name])
         except (pa.ArrowException, OSError) as error:
@@ -269,7 +286,7 @@ def _endings(
             endings[record["stage"]] = (number, record["ending"])
     if not endings:
         return endings
-    done = set(snapshot.commits["stage"].to_pylist())
+    done = set(snapshot.outcomes["stage"].to_pylist())
     return {stage: ending for stage, ending in endings.items() if stage not in done}
 
 

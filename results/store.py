@@ -49,8 +49,10 @@ def compact(workspace: Workspace, held: AbstractSet[str] = frozenset()) -> Gener
             snapshot = take(workspace, held)
             if snapshot.news:
                 return _build(snapshot)
-            point_latest(workspace)
-            return snapshot.base
+            if snapshot.base is None or not snapshot.base.damaged_tables():
+                point_latest(workspace)
+                return snapshot.base
+        return rebuild(workspace, held)
     except (WorkspaceError, FileNotFoundError):
         return rebuild(workspace, held)
 
@@ -88,10 +90,16 @@ def _write_tables(snapshot: Snapshot, directory: Path) -> dict[str, TableFacts]:
 
 
 def _linked(snapshot: Snapshot, name: str, directory: Path) -> TableFacts | None:
-    """Take over a file of the generation before that stays as it is: published files never change."""
+    """Take over a file of the generation before that stays as it is: published files never change.
+
+    Raises:
+        WorkspaceError: something changed it all the same.
+    """
     if snapshot.base is None or not snapshot.unchanged(name):
         return None
     source, target = snapshot.base.table(name), directory / f"{name}.parquet"
+    if not snapshot.base.sound(name):
+        raise WorkspaceError(f"{source}: not what was published")
     try:
         os.link(source, target)
     except OSError:
@@ -105,7 +113,8 @@ def _write(path: Path, pieces: Iterable[pa.Table], schema: pa.Schema | None = No
     first = next(remaining, None)
     schema = schema or (first.schema if first is not None else pa.schema([]))
     rows = 0
-    with pq.ParquetWriter(path, schema, compression="zstd", compression_level=1) as writer:
+    options = {"compression": "zstd", "compression_level": 1, "write_page_checksum": True}
+    with pq.ParquetWriter(path, schema, **options) as writer:
         for piece in _gathered(first, remaining):
             writer.write_table(piece.replace_schema_metadata(schema.metadata), _ROW_GROUP)
             rows += piece.num_rows

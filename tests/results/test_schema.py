@@ -12,6 +12,7 @@ from results.schema import (
     VERSION,
     conform,
     experiments_schema,
+    read_stages,
     read_table,
     write_curves,
     write_samples,
@@ -78,3 +79,34 @@ def test_experiments_have_their_factors_between_the_fixed_columns_and_the_stages
 
 def test_attempts_flatten_their_seconds():
     assert {"seconds_compute", "seconds_load", "seconds_save", "seconds_other"} <= set(ATTEMPTS.names)
+
+
+@pytest.fixture
+def many(tmp_path):
+    """Three row groups of metrics, the rows of seven stages in turn."""
+    rows = [{"stage": f"s{i % 7}", "task": f"t{i % 3}", "value": float(i), "step": None} for i in range(60)]
+    path = tmp_path / "metrics.parquet"
+    pq.write_table(pa.Table.from_pylist(rows, schema=METRICS), path, row_group_size=25)
+    return path
+
+
+@pytest.mark.parametrize("stages", [{"s1"}, {"s0", "s6", "s9"}, set(), {f"s{i}" for i in range(7)}])
+def test_rows_of_some_stages_are_those_of_the_whole_table(many, stages):
+    columns = ["stage", "task", "value"]
+    whole = read_table(many, METRICS, columns)
+    expected = [row for row in whole.to_pylist() if row["stage"] in stages]
+    found = read_stages(many, METRICS, columns, stages)
+    assert found.to_pylist() == expected
+    assert found.schema.equals(whole.schema)
+
+
+def test_rows_of_some_stages_of_an_older_or_damaged_file(tmp_path):
+    path = tmp_path / "m.parquet"
+    pq.write_table(pa.table({"stage": ["a", "b"], "value": [1.0, 2.0]}), path)
+    found = read_stages(path, METRICS, ["stage", "unit"], {"b"})
+    assert found.to_pylist() == [{"stage": "b", "unit": None}]
+    path.write_bytes(b"PAR1")
+    with pytest.raises(WorkspaceError, match=r"m\.parquet"):
+        read_stages(path, METRICS, ["stage"], {"b"})
+    with pytest.raises(FileNotFoundError):
+        read_stages(tmp_path / "absent.parquet", METRICS, ["stage"], {"b"})

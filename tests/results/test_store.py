@@ -3,6 +3,7 @@ import os
 import shutil
 import threading
 import time
+import warnings
 from collections import Counter
 
 import pyarrow.parquet as pq
@@ -274,3 +275,54 @@ def test_a_reader_is_never_disturbed_by_compactors(lab):
     reader.join()
     assert seen == sorted(seen) and seen[-1] <= 6
     assert results.load(lab.workspace).mmlu.count() == 6
+
+
+def test_a_flipped_bit_in_the_data_is_never_a_wrong_figure(lab):
+    """Wherever it falls in the file: what is read is what was committed, from the stages if need be."""
+    lab.run("s-e0", metric("mmlu", 0.1))
+    made = compact(lab.workspace)
+    path = made.table("metrics")
+    content = path.read_bytes()
+    for place in range(4, len(content) - 8, max(len(content) // 40, 1)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert results.metrics(lab.workspace).value.to_list() == [0.1], place
+
+
+def test_a_reader_names_the_damaged_file_that_it_does_without(lab):
+    lab.run("s-e0", metric("mmlu", 0.1))
+    path = compact(lab.workspace).table("metrics")
+    path.write_bytes(b"PAR1")
+    with pytest.warns(UserWarning, match=r"metrics\.parquet.*not readable.*read from the stages"):
+        assert results.metrics(lab.workspace).value.to_list() == [0.1]
+    compact(lab.workspace)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert results.metrics(lab.workspace).value.to_list() == [0.1]
+
+
+def test_a_store_of_an_older_release_opens_with_nulls_and_is_brought_up_to_date(lab):
+    """Before samples knew tokens and endings: the generation, its manifest and an attempt's own file lack them."""
+    lab.outputs("s-e0", lab.run("s-e0", metric("mmlu", 0.1)))
+    made = compact(lab.workspace)
+    for path in (made.table("samples"), lab.workspace.output("s-e0", "writer-1") / "samples.parquet"):
+        pq.write_table(pq.read_table(path).drop_columns(["tokens", "ended"]), path)
+    manifest = {**made.manifest, "schema": schema.VERSION - 1}
+    (made.path / "manifest.json").write_bytes(json_bytes(manifest))
+    frame = results.samples(lab.workspace)
+    assert frame.prompt.to_list() == ["p"] and frame.tokens.isna().all() and frame.ended.isna().all()
+    again = compact(lab.workspace)
+    assert (again.number, again.manifest["schema"]) == (2, schema.VERSION)
+    assert pq.read_table(again.table("samples")).schema.names == schema.SAMPLES.names
+    assert results.samples(lab.workspace).tokens.isna().all()
+
+
+def test_a_commit_of_an_older_release_that_lacks_a_key_has_nulls(lab):
+    row = metric("mmlu", 0.1)
+    del row["unit"], row["step"]
+    lab.run("s-e0", row)
+    lab.run("s-e1", metric("mmlu", 0.2, step=7))
+    compact(lab.workspace)
+    frame = results.metrics(lab.workspace).set_index("stage")
+    assert frame.unit.isna().to_dict() == frame.step.isna().to_dict() == {"s-e0": True, "s-e1": False}

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from results.catalog import catalog
@@ -68,6 +68,7 @@ def reckoned(pipeline: dict[str, str], rows: list[dict[str, Any]], task: str, me
     return max(found)[2] if found else None
 
 
+@settings(deadline=None)
 @given(PIPELINES, ROWS)
 def test_every_cell_is_what_a_plain_reckoning_gives(
     pipelines: dict[str, dict[str, str]], rows: list[dict[str, Any]]
@@ -82,6 +83,7 @@ def test_every_cell_is_what_a_plain_reckoning_gives(
         assert found[name]["seed"] == 1
 
 
+@settings(deadline=None)
 @given(PIPELINES, ROWS)
 def test_the_join_is_that_of_two_loops(
     pipelines: dict[str, dict[str, str]], rows: list[dict[str, Any]]
@@ -98,6 +100,7 @@ def test_the_join_is_that_of_two_loops(
     assert left.tolist() == sorted(left.tolist())
 
 
+@settings(deadline=None)
 @given(PIPELINES, ROWS, ROWS, st.sampled_from(STAGES))
 def test_patching_what_changed_gives_the_table_made_anew(
     pipelines: dict[str, dict[str, str]], rows: list[dict[str, Any]], more: list[dict[str, Any]], changed: str
