@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from results.statistics import Interval, holm
-from results.studies.cells import Cell, shown
+from results.studies.cells import Cell
 from results.studies.claims import Conclusion, Setting, conclude, replicates, text
 from results.studies.estimates import interval_fields
 from results.studies.pairs import Baseline, Pairs, paired
@@ -105,12 +105,14 @@ def _results(
 
 
 def _too_small(scores: Scores[Any], test: Comparison, found: Conclusion) -> str:
-    """Why a store is too small to refute the claim; "" where it is not, or where the claim holds."""
-    if scores.source != "store" or found.verdict in ("holds", "no data"):
+    """Why a store says nothing of the claim: of another scale, or too short to refute it; "" where it does."""
+    if scores.source != "store" or found.verdict == "no data":
         return ""
     if test.scales and scores.scale not in test.scales:
         return f"said of scale {' or '.join(test.scales)}, not of {scores.scale}"
-    if test.least_steps is not None and scores.steps is not None and scores.steps < test.least_steps:
+    if found.verdict == "holds" or test.least_steps is None or scores.steps is None:
+        return ""
+    if scores.steps < test.least_steps:
         return f"{scores.steps:g} steps are too few: published runs failed after {test.least_steps} and more"
     return ""
 
@@ -146,7 +148,7 @@ def _lacking(pairs: Pairs[Any]) -> Iterator[str]:
     if pairs.missing:
         rest = len(pairs.missing) - 1
         more = f" and {rest} other cell{'s' if rest > 1 else ''}" if rest else ""
-        yield f"without {shown(pairs.missing[0])}{more}, where a score is missing"
+        yield f"without {pairs.missing[0]}{more}, where a score is missing"
     if pairs.dropped_seeds and pairs.cells:
         yield f"without the seeds {', '.join(map(str, pairs.dropped_seeds))}, which are not complete"
 
@@ -175,9 +177,7 @@ LEGEND = (
     "cells: how many agree of those compared. p: two-sided t (equality: two one-sided tests; correlation: "
     "one-sided; somewhere and best: corrected for the choice); Holm p: corrected over the tests of the statement.",
 )
-TOO_SMALL = (
-    "Not testable: the runs are too short or too small to refute the claim, and do not show it either."
-)
+TOO_SMALL = "Not testable: the runs are too short to refute the claim, or of another scale than it is about."
 STORE = "Store: paired over shared cells and seeds; the replicates are seeds, each the mean over cells."
 PUBLISHED = "Published: one figure a cell, so the cells are the replicates; a single cell has no interval."
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from results.files import WorkspaceError
 from results.layout import Workspace
+from results.studies.memory import remembered
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +34,7 @@ class Measurements:
         return curves[curves["name"].isin(names) & curves["experiment"].isin(self.experiments["experiment"])]
 
 
+@remembered
 def read_measurements(
     workspace: Workspace, study: str, chosen: Collection[str] | None = None, mixed: bool = False
 ) -> Measurements:

@@ -52,7 +52,7 @@ class Comparison(Settings):
 
     The left side is a cell's score, or a `reading` of its curve, at the end or `at` a step of the paper. The right
     side is another cell, or with `beside` another benchmark of the same cell. `relative` takes the difference in per
-    cent of the right side. Below `least_steps`, and outside `scales`, a claim that does not hold is not testable.
+    cent of the right side. Below `least_steps` a claim that does not hold is not testable; outside `scales` none is.
     """
 
     vocabulary: ClassVar[Vocabulary]

@@ -56,6 +56,15 @@ class Layout(Generic[Cell]):
     absent: str = "not printed"
 
 
+def planned_rows(rows: Sequence[list[str]], planned: Sequence[bool]) -> tuple[list[list[str]], list[str]]:
+    """The rows of which any cell is planned, and a note about the others; all of them where none is."""
+    left = len(planned) - sum(planned)
+    if not left or not any(planned):
+        return list(rows), []
+    kept = [row for row, shown in zip(rows, planned, strict=True) if shown]
+    return kept, [f"{left} rows of which nothing is planned are left out; --published shows them."]
+
+
 def scores_table(layout: Layout[Cell], sources: Sources[Cell]) -> Table:
     """The table of `layout`. A cell that is not planned, not measured or not printed says so."""
     first = sources.first
@@ -67,7 +76,13 @@ def scores_table(layout: Layout[Cell], sources: Sources[Cell]) -> Table:
     records = [
         _record(sources, line, layout.labels, name) for line in layout.lines for name in layout.benchmarks
     ]
-    return Table(f"{layout.title} ({first.title})", header, rows, _notes(layout, sources, records), records)
+    notes = _notes(layout, sources, records)
+    if sources.store is not None and sources.published is None:
+        rows, left_out = planned_rows(
+            rows, [bool(sources.store.planned.get(line.cell)) for line in layout.lines]
+        )
+        notes += left_out
+    return Table(f"{layout.title} ({first.title})", header, rows, notes, records)
 
 
 def _text(layout: Layout[Cell], sources: Sources[Cell], benchmark: str, cell: Cell) -> str:

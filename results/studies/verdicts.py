@@ -4,7 +4,7 @@ A claim on a sign *holds* when the mean has it and the 95 % interval excludes ze
 it, and *fails* otherwise. Equality *holds* by two one-sided tests at 5 % within the stated margin, *fails* when the
 mean is outside the margin and the interval excludes zero, *leans* when the mean is inside, and is else *undecided*.
 A difference of either sign is the reverse of it. That runs diverge *holds* when all of several do, *fails* when none
-does. A training too short or too small to show what is claimed makes it *not testable*, whatever else it showed.
+does. A training too short to show what is claimed, or of another scale, makes it *not testable*.
 """
 
 from collections.abc import Sequence

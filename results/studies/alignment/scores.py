@@ -4,6 +4,7 @@ from results.studies import scores
 from results.studies.alignment.benchmarks import benchmarks, measured
 from results.studies.alignment.cells import Cell
 from results.studies.measurements import Measurements
+from results.studies.memory import remembered
 from results.studies.published import published_rows
 from results.studies.scores import Score
 
@@ -26,6 +27,7 @@ def published_scores(swap_slerp: bool = False) -> Scores:
     return found
 
 
+@remembered
 def store_scores(found: Measurements) -> Scores:
     """The scores of a workspace: those of each run's last snapshot, of its curve, and at merges' precision."""
     return scores.store_scores(found, Cell.of, benchmarks(), frozenset({UNQUANTIZED}))

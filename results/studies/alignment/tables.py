@@ -9,6 +9,7 @@ from results.studies.alignment.scores import Scores
 from results.studies.estimates import EDGE, LEGEND, SINGLE, estimate, interval_fields, measured_text
 from results.studies.rendering import Table
 from results.studies.scores import SHAPE
+from results.studies.tables import planned_rows
 
 SHAPES = "Shape: length in tokens, share of repeated trigrams, share of answers that ended."
 
@@ -38,17 +39,21 @@ def results_table(name: str, sources: Sources) -> Table:
     """The table `name` of LAYOUTS.
 
     A cell that was planned and not measured, or not planned at all, says so; so does a published one that the
-    paper does not print.
+    paper does not print. Rows of which nothing is planned are left out where no
+    published figure stands beside.
     """
     layout = LAYOUTS[name]
     rows = {line.labels: list(line.labels) for line in layout.lines}
+    planned = dict.fromkeys(rows, sources.published is not None)
     records = []
     for line, column, cell in layout.places():
         rows[line.labels] += _texts(sources, column, cell)
+        planned[line.labels] |= sources.store is not None and bool(sources.store.planned.get(cell))
         records.append(_record(sources, column, cell))
     header = [*layout.labels, *(text for column in layout.columns for text in _headings(sources, column))]
     heading = f"{layout.title} ({sources.first.title})"
-    return Table(heading, header, list(rows.values()), _notes(sources, layout.columns, records), records)
+    shown, left_out = planned_rows(list(rows.values()), list(planned.values()))
+    return Table(heading, header, shown, [*_notes(sources, layout.columns, records), *left_out], records)
 
 
 def _headings(sources: Sources, column: Column) -> list[str]:

@@ -26,6 +26,9 @@ class Cell(NamedTuple):
         """The cell of a row of levels."""
         return cls(*(level(row.get(name)) for name in cls._fields))
 
+    def __str__(self) -> str:
+        return shown(self)
+
 
 ARMS = {
     "baseline": ("–", "baseline"),

@@ -6,6 +6,7 @@ from math import inf
 from results.studies import scores
 from results.studies.benchmarks import as_measured
 from results.studies.measurements import Measurements
+from results.studies.memory import remembered
 from results.studies.published import published_rows
 from results.studies.quantization.benchmarks import benchmarks
 from results.studies.quantization.cells import BASELINES, Cell
@@ -25,6 +26,7 @@ MODELS = {"gpt2-small": "gpt2", "llama-198m": "llama"}
 PARAMETERS = {"parameters_tied": "baseline", "parameters_untied": "baseline_untied"}
 
 
+@remembered
 def store_scores(found: Measurements, curves: bool = False) -> Scores:
     """The scores of a workspace; with `curves` also the loss along each training."""
     mine = scores.store_scores(found, Cell.of, benchmarks())

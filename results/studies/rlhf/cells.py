@@ -26,6 +26,9 @@ class Cell(NamedTuple):
         found = cls(*(level(row.get(name)) for name in cls._fields))
         return found._replace(method=PPO) if found.method == NONE else found
 
+    def __str__(self) -> str:
+        return short(self)
+
 
 PENALISED = ("kl", "clamped_kl", "bregman", "squared_error", "jensen_shannon", "negative_kl")
 FREE = ("none", "dropout_only")

@@ -12,6 +12,7 @@ from results.studies.scores import Score
 
 LOGGED = ("score", "penalty", "true_kl", "entropy", "response_length", "policy_clipped")
 BARS = "Bars: 95 % intervals, seeds and prompts at random."
+SEEDS = "Bars: 95 % t intervals over seeds."
 STRIDE = 50
 """Logged curves are drawn at no more than so many steps."""
 
@@ -136,7 +137,7 @@ def _logged(store: Scores | None, published: Scores | None) -> Figure:
         for point in _measured(store, name, store.measured[name].heading, _arms(store))
     ]
     panels = [store.measured[name].heading for name in known]
-    return _curves("F3: along the training", "PPO step", panels, points, store, aside=False)
+    return _curves("F3: along the training", "PPO step", panels, points, store, aside=False, bars=SEEDS)
 
 
 def _curves(
@@ -147,9 +148,10 @@ def _curves(
     first: Scores,
     notes: Sequence[str] = (),
     aside: bool = True,
+    bars: str = BARS,
 ) -> Figure:
     series = list(dict.fromkeys(point.series for point in points))
-    notes = [BARS, *notes] if first.source == "store" else list(notes)
+    notes = [*([bars] if first.source == "store" else []), *notes]
     return Figure(
         f"{heading} ({first.title})",
         "curves",

@@ -7,6 +7,7 @@ from typing import Any
 from results.studies import scores
 from results.studies.benchmarks import as_measured
 from results.studies.measurements import Measurements
+from results.studies.memory import remembered
 from results.studies.published import published_rows
 from results.studies.readings import best, nearest
 from results.studies.rlhf.benchmarks import benchmarks
@@ -37,6 +38,7 @@ READ = "read from a figure"
 STEPS, KL = "ppo_step", "token_true_kl_nats"
 
 
+@remembered
 def store_scores(found: Measurements, curves: bool = False) -> Scores:
     """The scores of a workspace; with `curves` also what training logged, and the win rate by true KL."""
     of = with_settings(found)

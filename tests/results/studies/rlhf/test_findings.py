@@ -38,16 +38,15 @@ def found(tmp_path_factory) -> dict[str, Finding]:
         ("F2", "holds"),
         ("F3", "holds"),
         ("F4", "holds"),
-        ("F5", "leans"),  # every seed has the same peak, in the middle of the claimed range
+        ("F5", "holds"),
         ("F8", "holds"),
         ("F9", "holds"),
-        ("F11", "holds"),
+        ("F11", "not testable"),
         ("F13", "no data"),
     ],
 )
 def test_what_is_true_of_the_world_is_found(found: dict[str, Finding], name: str, verdict: str) -> None:
-    verdicts = {each.part or each.comparison: each.conclusion.verdict for each in found[name].results}
-    assert found[name].verdict == ("holds" if name == "F5" else verdict), verdicts
+    assert found[name].verdict == verdict
 
 
 def test_the_reward_rises_from_the_first_rollout_to_the_last_ten(found: dict[str, Finding]) -> None:
@@ -95,13 +94,11 @@ def test_factuality_before_and_after_in_the_same_run(found: dict[str, Finding]) 
     assert parts(found["F9"])["full tuning"].conclusion.verdict == "no data"
 
 
-def test_a_small_store_cannot_refute_what_is_said_of_large_models(tmp_path) -> None:
-    path = tmp_path / "mine.yaml"
-    path.write_text(FILE.read_text().replace("threshold: 80", "threshold: 0.0001"))
-    lab = study(tmp_path / "runs", [arm("kl")])
-    found = assessed(scores_of(lab), read_statements(path), BASELINES)
-    assert found["F11"].verdict == "not testable"
-    assert found["F11"].results[0].note == "said of scale paper, not of tiny"
+def test_a_small_store_says_nothing_of_large_models(tmp_path) -> None:
+    tiny, paper = (study(tmp_path / scale, [arm("kl")], scale=scale) for scale in ("tiny", "paper"))
+    verdicts = [found_in(lab)["F11"].verdict for lab in (tiny, paper)]
+    assert verdicts == ["not testable", "holds"]
+    assert found_in(tiny)["F11"].results[0].note == "said of scale paper, not of tiny"
 
 
 def test_published_evidence_comes_out_as_stated() -> None:
