@@ -62,7 +62,16 @@ def planned_rows(rows: Sequence[list[str]], planned: Sequence[bool]) -> tuple[li
     if not left or not any(planned):
         return list(rows), []
     kept = [row for row, shown in zip(rows, planned, strict=True) if shown]
-    return kept, [f"{left} rows of which nothing is planned are left out; --published shows them."]
+    return kept, [
+        f"Left out: {left} {'row' if left == 1 else 'rows'} of which nothing is planned; --published shows all."
+    ]
+
+
+def lacking(records: Sequence[dict[str, Any]]) -> list[str]:
+    """A note on how many planned cells lack runs; none where all are there."""
+    planned = [one for one in records if one["planned"]]
+    missing = sum(one["n"] < one["planned"] for one in planned)
+    return [f"{missing} of {len(planned)} planned cells lack runs."] if missing else []
 
 
 def scores_table(layout: Layout[Cell], sources: Sources[Cell]) -> Table:
@@ -136,6 +145,5 @@ def _notes(layout: Layout[Cell], sources: Sources[Cell], records: Sequence[dict[
         notes.append(f"*: {'; '.join(remarks)}.")
     if sources.store is not None:
         own = [one for one in records if one["benchmark"] not in layout.printed]
-        missing = sum(one["n"] < max(one["planned"], 1) for one in own)
-        notes += [f"{missing} of {len(own)} cells lack runs."] if missing else []
+        notes += lacking(own)
     return [*notes, *layout.notes]

@@ -9,7 +9,7 @@ from results.studies.alignment.scores import Scores
 from results.studies.estimates import EDGE, LEGEND, SINGLE, estimate, interval_fields, measured_text
 from results.studies.rendering import Table
 from results.studies.scores import SHAPE
-from results.studies.tables import planned_rows
+from results.studies.tables import lacking, planned_rows
 
 SHAPES = "Shape: length in tokens, share of repeated trigrams, share of answers that ended."
 
@@ -124,5 +124,4 @@ def _notes(sources: Sources, columns: tuple[Column, ...], records: list[dict[str
         notes.append(EDGE)
     if sources.published is not None:
         notes.append("In brackets: the published figure (arXiv 2406.04879v1).")
-    missing = sum(record["n"] < max(record["planned"], 1) for record in records)
-    return [*notes, f"{missing} of {len(records)} cells lack runs."] if missing else notes
+    return [*notes, *lacking(records)]

@@ -96,9 +96,16 @@ def test_missing_runs_are_counted_and_missing_cells_are_shown(tmp_path) -> None:
     shown = cells_of(text, "BeaverTails", "Mistral-7b", "harmless")
     assert shown[0].endswith("(2 of 3)")
     assert shown[1] == "missing (0 of 3)"
-    assert cells_of(text, "HH-RLHF", "Vicuna", "helpful") == ["not planned"] * 8
-    assert "124 of 128 cells lack runs" not in text
-    assert "128 of 128 cells lack runs." in text
+    assert "8 of 8 planned cells lack runs." in text
+
+
+def test_rows_without_a_planned_run_are_left_out_unless_published_figures_stand_beside(tmp_path) -> None:
+    lab = study(tmp_path / "runs", cells=[CELL])
+    text = render(alignment.table("T4", lab.workspace), "markdown")
+    assert "Vicuna" not in text and "Left out: 15 rows" in text
+    beside = render(alignment.table("T4", lab.workspace, published=True), "markdown")
+    assert cells_of(beside, "HH-RLHF", "Vicuna", "helpful")[0].startswith("not planned [")
+    assert "Left out" not in beside
 
 
 def test_a_single_run_has_its_own_error(tmp_path) -> None:

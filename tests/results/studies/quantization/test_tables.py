@@ -59,10 +59,11 @@ def test_a_diverged_arm_stays_in_the_table_with_its_steps(finished: Lab) -> None
 
 
 def test_every_published_arm_has_a_row_and_whatever_else_was_planned(finished: Lab) -> None:
-    table = quantization.table("T-ppl", finished.workspace)
+    table = quantization.table("T-ppl", finished.workspace, published=True)
     assert len(table.rows) == len(PUBLISHED_ARMS) + 1
     assert table.rows[-1][:2] == ["ablation", "gradient/8/row"]
-    assert cells_of(render(table, "markdown"), "m", "4 bits per tensor") == ["not planned"] * 5
+    found = cells_of(render(table, "markdown"), "m", "4 bits per tensor")
+    assert len(found) == 5 and all(cell.startswith("not planned [") for cell in found)
 
 
 def test_perplexity_by_window_and_by_token_have_tables_of_their_own(finished: Lab) -> None:
@@ -109,7 +110,7 @@ def test_the_llama_arms_have_a_table_of_their_own(tmp_path) -> None:
         finish(lab, f"{name}/pretrain", pretrained(2.0 + 0.5 * (cell.arm == "w8a8")))
     text = shown(lab, "T-llama")
     assert cells_of(text, "W, A", "8 bits")[:2] == ["2.500 ±0.020 (1)", "0.500 ±? (1)"]
-    assert cells_of(text, "W, A, G", "8 bits")[0] == "not planned"
+    assert "W, A, G" not in text and "Left out: 1 row of which nothing is planned" in text
     assert cells_of(shown(lab, "T-loss"), *BASELINE)[0] == "not planned"
 
 
