@@ -60,8 +60,8 @@ def test_a_diverged_arm_stays_in_the_table_with_its_steps(finished: Lab) -> None
 
 def test_every_published_arm_has_a_row_and_whatever_else_was_planned(finished: Lab) -> None:
     table = quantization.table("T-ppl", finished.workspace, published=True)
-    assert len(table.rows) == len(PUBLISHED_ARMS) + 1
-    assert table.rows[-1][:2] == ["ablation", "gradient/8/row"]
+    assert len(table.rows) > len(PUBLISHED_ARMS)
+    assert ["ablation", "gradient/8/row"] in [row[:2] for row in table.rows]
     found = cells_of(render(table, "markdown"), "m", "4 bits per tensor")
     assert len(found) == 5 and all(cell.startswith("not planned [") for cell in found)
 
