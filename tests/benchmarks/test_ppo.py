@@ -9,6 +9,7 @@ measures what TRL does not: the policy's whole distributions against the referen
 
 import json
 import os
+import random
 import statistics
 import subprocess
 import time
@@ -25,7 +26,7 @@ from tests.workers.ppo.lab import random_parents, reward_of
 from workers.context import Parent
 from workers.ppo.backbones import borrowed_models
 from workers.ppo.loop import Loop
-from workers.ppo.prompts import Tokens, load_prompts
+from workers.ppo.prompts import Tokens
 from workers.specs.model import LoraRecipe
 from workers.specs.ppo import PPO, PpoRecipe, PpoTraining, Regularizer, Rollout
 
@@ -40,7 +41,9 @@ SIZES = {
              "num_key_value_heads": 3, "intermediate_size": 1536, "vocab_size": 49_152},
 }  # fmt: skip
 BATCHES = {"tiny": (32, 20), "eight layers of SmolLM2-135M": (8, 32)}
-"""Episodes of a PPO step, and tokens of each."""
+"""Episodes of a PPO step, and tokens of each response."""
+PROMPT = 192 / 300
+"""The longest prompt's share of a response, as in the study (section 5)."""
 Step = Callable[[], tuple[float, int, int]]
 """Takes a step; its processor seconds, sampled tokens, trained parameters."""
 
@@ -62,6 +65,15 @@ def recipe(size: str) -> PpoRecipe:
     )
 
 
+def random_prompts(new_tokens: int) -> list[Tokens]:
+    """Ragged prompts, of at least half the longest one's tokens."""
+    source, longest = random.Random(0), round(PROMPT * new_tokens)
+    return [
+        tuple(source.randrange(5, 200) for _ in range(source.randint(longest // 2, longest)))
+        for _ in range(64)
+    ]
+
+
 @contextmanager
 def ours(lab: Lab, size: str, given: tuple[Parent, Parent], monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A step of our loop, and the prompts that it takes."""
@@ -70,7 +82,7 @@ def ours(lab: Lab, size: str, given: tuple[Parent, Parent], monkeypatch: pytest.
     context = lab.context(lab.stage(PPO, settings, given), given, memory={})
     torch.set_num_threads(1)
     with borrowed_models(context, settings) as models:
-        prompts, _ = load_prompts(context, settings, models.tokenizer)
+        prompts = random_prompts(settings.rollout.new_tokens)
         loop = Loop(context, settings, models, prompts, end_mark=False)
         models.evaluate()
 

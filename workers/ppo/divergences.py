@@ -12,7 +12,12 @@ Divergence = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 def kl_full(policy: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     """`sum_v p (log p - log q)`: KL(policy, reference). The mean over response tokens is the true KL of 7.3."""
-    return (policy.exp() * (policy - reference)).sum(-1)
+    return expected(policy.exp(), policy - reference)
+
+
+def expected(probabilities: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """`sum_v p x`: what the values are on average."""
+    return (probabilities * values).sum(-1)
 
 
 def js_full(policy: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
@@ -23,7 +28,7 @@ def js_full(policy: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
 
 def entropy(log_probabilities: torch.Tensor) -> torch.Tensor:
     """`- sum_v p log p`."""
-    return -(log_probabilities.exp() * log_probabilities).sum(-1)
+    return -expected(log_probabilities.exp(), log_probabilities)
 
 
 FULL: dict[str, Divergence] = {"kl_full": kl_full, "js_full": js_full}

@@ -29,8 +29,13 @@ def response_log_probabilities(model: Any, batch: Batch, temperature: float) -> 
     """Log-probabilities of the whole vocabulary for every response token: (episodes, tokens, vocabulary), fp32."""
     states = at(hidden_states(model, batch.ids), batch.before)
     logits = base_model(model).get_output_embeddings()(states)
-    known: torch.Tensor = (logits.float() / temperature).log_softmax(-1)
-    return known
+    return normalised(logits, temperature)
+
+
+def normalised(logits: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Log-probabilities, fp32, of logits divided by `temperature`; at 1 that division would be one more copy."""
+    warmed = logits.float() if temperature == 1.0 else logits.float() / temperature
+    return warmed.log_softmax(-1)
 
 
 def of_tokens(log_probabilities: torch.Tensor, batch: Batch) -> torch.Tensor:

@@ -9,7 +9,7 @@ import torch
 from workers.evaluation.batches import right_padded
 from workers.ppo import forward
 from workers.ppo.backbones import Models
-from workers.ppo.divergences import entropy, js_full, kl_full
+from workers.ppo.divergences import entropy, expected, js_full
 from workers.ppo.episodes import Batch, Episode
 
 
@@ -51,11 +51,13 @@ def _distributions(models: Models, batch: Batch, how: Scoring) -> dict[str, torc
     policy = forward.response_log_probabilities(models.policy, batch, how.temperature)
     with models.reference() as model:
         reference = forward.response_log_probabilities(model, batch, how.temperature)
+    probabilities = policy.exp()
     figures = {
-        "true_kl": kl_full(policy, reference),
-        "entropy": entropy(policy),
+        "true_kl": expected(probabilities, policy - reference),
+        "entropy": -expected(probabilities, policy),
         "reference_entropy": entropy(reference),
     }
+    del probabilities
     if how.divergence:
         figures["js"] = js_full(policy, reference)
     hidden = {

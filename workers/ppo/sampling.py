@@ -12,6 +12,7 @@ import torch
 from workers.evaluation.batches import left_padded
 from workers.evaluation.forward import last_logits
 from workers.identity import derive_seed
+from workers.ppo.forward import normalised
 
 RESOLUTION = 2**40
 """Probabilities are summed as whole numbers of this fineness: the sum has no order, so its bits are those of any
@@ -87,7 +88,7 @@ class Sampler:
                 position_ids=positions,
                 past_key_values=cache,
             )
-            known = (logits.float() / self.temperature).log_softmax(-1)
+            known = normalised(logits, self.temperature)
             token = inverse_sample(known, uniforms[:, len(tokens)])
             tokens.append(token)
             scores.append(known.gather(1, token[:, None])[:, 0])
