@@ -12,6 +12,7 @@ from results.layout import Workspace
 from results.report.charts import chart
 from results.report.source import Source
 from results.studies import STUDIES
+from results.studies.memory import remembering
 from results.studies.rendering import Table
 
 Made = TypeVar("Made")
@@ -77,6 +78,11 @@ def _by_preset(source: Source, study: str) -> dict[str, dict[str, list[str]]]:
 
 
 def _part(module: Any, part: Part, source: Source, chosen: Collection[str]) -> Part:
+    with remembering():
+        return _filled(module, part, source, chosen)
+
+
+def _filled(module: Any, part: Part, source: Source, chosen: Collection[str]) -> Part:
     place = source.workspace
     for name in module.TABLES:
         table = _made(part, name, partial(module.table, name, place, chosen, True))

@@ -1,10 +1,10 @@
 """What the tables, figures and findings of one study share is computed once, while the caller wishes it."""
 
-from collections.abc import Callable, Collection, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 Given = ParamSpec("Given")
 Answer = TypeVar("Answer")
@@ -46,9 +46,13 @@ def remembered(function: Callable[Given, Answer]) -> Callable[Given, Answer]:
 
 
 def _key(value: Any) -> Hashable:
-    """What tells `value` from others: itself, its items, or where it lies."""
+    """What tells `value` from others: itself, its items, or the place where it lies."""
+    if isinstance(value, Mapping):
+        return tuple((name, _key(one)) for name, one in value.items())
+    if isinstance(value, list | tuple | set):
+        return (type(value).__name__, *map(_key, value))
     try:
         hash(value)
-        return value  # type: ignore[no-any-return]
     except TypeError:
-        return tuple(value) if isinstance(value, Collection) and not hasattr(value, "columns") else id(value)
+        return id(value)
+    return cast(Hashable, value)

@@ -185,7 +185,9 @@ function curvesSpec(width, { data, panels, series, styles, across, colour, tips,
   const x = { field: "place", type: "quantitative", title: across, scale: { zero: false, nice: false }, axis: { tickCount: 5 } };
   const view = (part) => {
     const large = part.some((one) => Math.abs(one.mean ?? one.published) >= 10_000);
-    const y = { type: "quantitative", title: null, scale: { zero: false }, axis: { tickCount: 5, ...(large ? { format: "~s" } : {}) } };
+    const level = part.every((one) => one.mean === part[0].mean && !isKnown("low")(one) && !isKnown("published")(one));
+    const ticks = level ? { values: [part[0].mean], format: ".4~g" } : { tickCount: 5, ...(large ? { format: "~s" } : {}) };
+    const y = { type: "quantitative", title: null, scale: { zero: false }, axis: ticks };
     const bar = {
       transform: [{ filter: "isValid(datum.low) && datum.alone" }],
       mark: { type: "rule", strokeWidth: 1.5, opacity: 0.6 },
