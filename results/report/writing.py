@@ -45,6 +45,8 @@ def write_report(
     for workspace, name in named:
         tell(f"reading {name}")
         reading = ask(workspace, partial(_read, name))
+        if not reading.groups:
+            raise WorkspaceError(f"{workspace.root}: holds no experiments yet; `yates run GRID` makes some")
         report.add(reading)
         places += [(workspace, group) for group in reading.groups]
         tell(f"making the studies' tables and figures again from {name}")
@@ -61,17 +63,7 @@ def write_report(
 
 
 def _read(name: str, snapshot: Snapshot) -> Reading:
-    """Read a workspace.
-
-    Raises:
-        WorkspaceError: it holds no experiment.
-    """
-    source = Source(name, snapshot)
-    if not source.experiments.num_rows:
-        raise WorkspaceError(
-            f"{source.workspace.root}: holds no experiments yet; `yates run GRID` makes some"
-        )
-    return Reading.of(source)
+    return Reading.of(Source(name, snapshot))
 
 
 def _add_details(report: Report, places: list[tuple[Workspace, Group]], limit: int, samples: bool) -> None:
