@@ -192,25 +192,31 @@ def findings_table(
     first = store or published or {}
     other = published if store else None
     rows: list[list[str]] = []
+    left_out = 0
     for name, one in first.items():
         beside = None if other is None else other[name]
         rows.append(_heading(one, beside))
-        rows += [
-            _row(each, None if beside is None else beside.results[place])
-            for place, each in enumerate(one.results)
-        ]
+        others = [None] * len(one.results) if beside is None else list(beside.results)
+        tests = [pair for pair in zip(one.results, others, strict=True) if any(map(_has_data, pair))]
+        left_out += len(one.results) - len(tests)
+        rows += [_row(*pair) for pair in tests]
     sources = [each for each in (store, published) if each]
     legend = [*LEGEND, *([STORE] if store else []), *([PUBLISHED] if published else [])]
     verdicts = {
         each.conclusion.verdict for source in sources for one in source.values() for each in one.results
     }
     legend += [TOO_SMALL] if "not testable" in verdicts else []
+    legend += [f"Left out: {left_out} tests without data; --format csv says of each what is missing."] if left_out else []
     records = [record for source in sources for one in source.values() for record in _records(one)]
     header = [
         *HEADER,
         *(("published effect", "published cells", "published verdict") if other is not None else ()),
     ]
     return Table(title, header, rows, [*legend, *_stand_ins(first), *_remarks(first)], records)
+
+
+def _has_data(result: Result | None) -> bool:
+    return result is not None and result.conclusion.verdict != "no data"
 
 
 def as_json(store: Mapping[str, Finding] | None, published: Mapping[str, Finding] | None) -> str:
@@ -267,11 +273,11 @@ def _stand_ins(first: Mapping[str, Finding]) -> list[str]:
 
 
 def _remarks(found: Mapping[str, Finding]) -> list[str]:
-    """What tests lack, each remark once a finding with the tests that it concerns."""
+    """What tests with data lack, each remark once a finding with the tests that it concerns."""
     remarks: dict[tuple[str, str], list[str]] = {}
     for one in found.values():
         for each in one.results:
-            if each.note:
+            if each.note and _has_data(each):
                 tests = remarks.setdefault((one.name, each.note), [])
                 tests.append(" ".join(text for text in (each.part, each.benchmark) if text))
     return [f"{name} ({'; '.join(tests)}): {note}." for (name, note), tests in remarks.items()]

@@ -249,7 +249,9 @@ def test_both_sources_stand_side_by_side(whole: Lab) -> None:
     assert len(content) == 2 * len(STATEMENTS)
     f14 = next(one for one in content if one["finding"] == "F14")
     assert f14["tests"][0]["p"] is None
-    assert "F14 (BBH; MMLU; AlpacaEval; RT): no snapshots along the training." in render(table, "markdown")
+    assert f14["tests"][0]["note"] == "no snapshots along the training"
+    shown = render(table, "markdown")
+    assert "change along the training" not in shown and "Left out: " in shown
 
 
 def test_a_user_changes_margins_and_statements(whole: Lab, tmp_path) -> None:
