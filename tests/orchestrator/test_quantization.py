@@ -180,7 +180,7 @@ def test_every_trained_model_is_analysed_and_one_seed_is_timed() -> None:
     found = plan()
     asked = Counter(stage.name for stage in found.stages)
     assert (asked["analyses"], asked["early"], asked["speed"], asked["evaluate"]) == (81, 81, 27, 0)
-    early = stages(found, "gpt2/w4_row/s42")["early@50"].recipe
+    early = stages(found, "gpt2/w4_row/s42")["early"].recipe
     assert (early.step, early.analyses) == (50, ("outliers",))  # type: ignore[attr-defined]
     training = own(found, "gpt2/w4_row/s42")
     assert training.execution.snapshots == (50,)
