@@ -35,6 +35,7 @@ def test_what_is_written_reads_back_equal(tmp_path_factory: pytest.TempPathFacto
     assert names(path.parent) == ["value.json"]
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=4), JSON, max_size=6))
 def test_equal_values_give_equal_bytes(value: dict[str, object]) -> None:
     assert json_bytes(value) == json_bytes(dict(reversed(value.items())))
