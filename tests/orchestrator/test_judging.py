@@ -97,13 +97,24 @@ def test_the_cost_is_counted_from_prompts_orders_and_prices(path) -> None:
     assert "at most 24 calls of judges (24 of judge-1; 9,984 tokens to read" in cost.text
 
 
-def test_services_that_list_and_judge_facts_are_counted(path) -> None:
-    settings = "seed: 0, task: helpful, knowledge: {passages: 2}, extractor: %s, judge: %s"
-    facts = f"{{kind: factuality, parents: {{generations: generate}}, recipe: {{{settings}}}}}"
-    paid = "{endpoint: {model: lister, max_tokens: 50, price: {input: 1, output: 1}}}"
+FACTS = """\
+  facts:
+    kind: factuality
+    parents: {generations: generate}
+    recipe:
+      seed: 0
+      task: helpful
+      knowledge: {passages: 2}
+      extractor: {endpoint: {model: lister, max_tokens: 50, price: "${price}"}}
+      judge: {endpoint: {model: lister, max_tokens: 50, price: "${price}"}}
+"""
+
+
+def test_services_that_list_and_judge_facts_are_counted(path, tmp_path) -> None:
     plain = judging_cost(planned(path))
-    both = judging_cost(planned(path, f"pipeline.facts={facts % (paid, paid)}"))
-    one = judging_cost(planned(path, f"pipeline.facts={facts % (paid, '{rule: truth}')}"))
+    listing = write(tmp_path, GRID + FACTS)
+    both = judging_cost(planned(listing))
+    one = judging_cost(planned(listing, "pipeline.facts.recipe.judge={rule: truth}"))
     assert plain is not None and both is not None and one is not None
     assert one.models == plain.models | {"lister": 2 * 2}, "6 answers of 8 tokens: 2 sentences, for each seed"
     assert both.models == plain.models | {"lister": 2 * (2 + 4)}

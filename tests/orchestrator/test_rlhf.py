@@ -170,15 +170,15 @@ def test_a_slice_trains_and_is_judged(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     frame = results.load(tmp_path / "runs")
     assert sorted(frame["name"]) == ["ppo/kl/strong/human/s0", "ppo/kl/weak/human/s0", "ppo/none/human/s0"]
-    for column in ("score", "true_kl", "entropy", "response_length", "win_rate", "factscore_start"):
+    for column in ("score", "true_kl", "entropy", "response_length", "win_rate"):
         assert frame[column].notna().all(), column
     curves = results.curves(tmp_path / "runs")
     assert (curves[curves["name"] == "true_kl"].groupby("stage").size() == 4).all()
     measured = results.metrics(tmp_path / "runs").query("task == 'win_rate' and metric == 'win_rate'")
     assert set(measured["step"]) == {2, 4}
-    facts = results.metrics(tmp_path / "runs").query("task == 'factscore'")
-    assert set(facts["step"]) == {2, 4}
-    assert {"factscore", "factscore_length_penalized", "responded", "facts"} <= set(facts["metric"])
+    facts = results.metrics(tmp_path / "runs").query("metric == 'responded'")
+    assert set(facts["task"]) == {"factscore", "factscore_start"} and facts["value"].notna().all()
+    assert set(facts.query("task == 'factscore'")["step"]) == {2, 4}
 
 
 BASELINES = (
@@ -197,8 +197,8 @@ def test_the_baselines_train_and_are_judged_alike(tmp_path):
     frame = results.load(tmp_path / "runs").set_index("method")
     assert set(frame.index) == {"rloo", "grpo", "best-of-n", "sft"}
     trained = frame.loc[["rloo", "grpo"]]
-    assert trained[["score", "true_kl", "entropy", "win_rate", "factscore_start"]].notna().all(axis=None)
-    assert frame.loc["best-of-n", ["win_rate", "benign_win_rate", "factscore_start"]].notna().all()
+    assert trained[["score", "true_kl", "entropy", "win_rate"]].notna().all(axis=None)
+    assert frame.loc["best-of-n", ["win_rate", "benign_win_rate"]].notna().all()
     steps = results.metrics(tmp_path / "runs").query("metric == 'win_rate_legacy'").groupby("task")["step"]
     assert set(steps.get_group("win_rate").dropna()) == {2, 4}
 
