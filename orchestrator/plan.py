@@ -7,6 +7,7 @@ from typing import Any
 
 from cluster.search import Search
 from orchestrator.bundles import BundledStage
+from orchestrator.cost import Architecture
 from orchestrator.factors import Vector
 from orchestrator.grid import Grid
 from orchestrator.hub import Hub
@@ -55,7 +56,7 @@ class Plan:
 
     Invariants: no id stands twice among stages or experiments; parents come before their children.
     `unresolved` are the hub ids that are neither mapped nor on this machine: their content is not in any id
-    yet.
+    yet. `architectures` are the shapes of the stages' models, one for each stage.
     """
 
     study: str
@@ -69,6 +70,7 @@ class Plan:
     unresolved: tuple[str, ...] = ()
     hub_map: dict[str, str] = field(default_factory=dict)
     search: Search | None = None
+    architectures: list[Architecture] = field(default_factory=list)
 
     def stage(self, index: int) -> Stage:
         """The stage at `index` as workers know it, seed included."""
@@ -153,6 +155,7 @@ def plan_grid(
         tuple(sorted(hub.unresolved)),
         hub.paths,
         _search(grid, stages, experiments),
+        planner.architectures,
     )
 
 

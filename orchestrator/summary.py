@@ -25,6 +25,8 @@ def plan_summary(plan: "Plan", by: Sequence[str] = ()) -> dict[str, Any]:
     Raises:
         WorkspaceError: a factor that the plan does not have.
     """
+    from orchestrator.fitting import fits, largest_by_shape
+
     kinds: dict[str, dict[str, Any]] = defaultdict(lambda: {"stages": 0, "seconds": 0.0, "gpu_hours": 0.0})
     shapes: dict[str, dict[str, Any]] = defaultdict(lambda: {"stages": 0, "seconds": 0.0})
     for stage in plan.stages:
@@ -35,6 +37,9 @@ def plan_summary(plan: "Plan", by: Sequence[str] = ()) -> dict[str, Any]:
     for name, needs in plan.shapes.items():
         shapes[name]["gpu_hours"] = shapes[name]["seconds"] / 3600 * float(needs.get("gpus", 0))
         shapes[name]["memory_gb"] = needs.get("memory_gb")
+    memory = fits(plan)
+    for name, fit in largest_by_shape(memory).items():
+        shapes[name]["needs"] = fit.room
     record = plan.record()
     return {
         "study": record.study,
@@ -50,6 +55,8 @@ def plan_summary(plan: "Plan", by: Sequence[str] = ()) -> dict[str, Any]:
         "by": by_factors(plan, by) if by else [],
         "unresolved": list(plan.unresolved),
         "judging": _judging(plan),
+        "memory": [fit.as_json() for fit in memory],
+        "warnings": [fit.warning for fit in memory if fit.warning],
     }
 
 
@@ -74,14 +81,15 @@ def print_plan(summary: dict[str, Any]) -> None:
         kinds.add_row(
             kind, str(row["stages"]), each, human_seconds(row["seconds"]), f"{row['gpu_hours']:.1f}"
         )
-    shapes = Table("resource shape", "stages", "expected time", "GPU-hours", "memory", box=None)
+    shapes = Table("resource shape", "stages", "expected time", "GPU-hours", "memory", "needs", box=None)
     for shape, row in summary["shapes"].items():
         gpu_hours = f"{row.get('gpu_hours', 0.0):.1f}"
-        shapes.add_row(
-            shape, str(row["stages"]), human_seconds(row["seconds"]), gpu_hours, f"{row.get('memory_gb')} GB"
-        )
+        memory = f"{row.get('memory_gb')} GB"
+        cells = (str(row["stages"]), human_seconds(row["seconds"]), gpu_hours, memory, row.get("needs", ""))
+        shapes.add_row(shape, *cells)
     console.print(kinds)
     console.print(shapes)
+    _print_memory(console, summary)
     _print_budget(console, summary)
     if summary["judging"]:
         console.print(summary["judging"]["text"], highlight=False, markup=False, soft_wrap=True)
@@ -92,6 +100,20 @@ def print_plan(summary: dict[str, Any]) -> None:
             highlight=False,
             soft_wrap=True,
         )
+
+
+def _print_memory(console: Console, summary: dict[str, Any]) -> None:
+    """The largest micro-batches that fit, and what does not fit."""
+    fitting = [
+        f"{row['stage']} {row['largest_micro_batch']}"
+        for row in summary["memory"]
+        if row["largest_micro_batch"]
+    ]
+    if fitting:
+        text = f"largest micro-batches that fit: {', '.join(dict.fromkeys(fitting))}"
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+    for warning in summary["warnings"]:
+        console.print(f"does not fit: {warning}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _print_budget(console: Console, summary: dict[str, Any]) -> None:

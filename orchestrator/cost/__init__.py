@@ -2,7 +2,7 @@
 
 From a model's shape alone (its `config.json`, or a known hub id): no weights are read. `architecture` has the shapes,
 `lengths` the tokens of the data, `passes` the work of a batch, `accelerators` the time that work takes, `training` and
-`inference` the stages. docs/cost.md holds the predictions against published times.
+`inference` the stages; `memory` has the bytes. docs/cost.md holds the predictions against published times.
 """
 
 from orchestrator.cost.accelerators import GPUS, Accelerator, Work, accelerator_for

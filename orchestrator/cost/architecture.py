@@ -210,7 +210,7 @@ def _of_shape(shape: ModelShape, vocabulary: int) -> Architecture:
         shape.heads,
         shape.key_value_heads if gated else shape.heads,
         shape.intermediate_size,
-        vocabulary,
+        -(-vocabulary // shape.vocabulary_multiple) * shape.vocabulary_multiple,
         shape.hidden_size // shape.heads,
         gated,
         shape.tie_embeddings,

@@ -1,0 +1,87 @@
+"""What the stages of a plan need of the memory that they ask for, and which micro-batch would fit."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.cost.memory import Need, stage_need
+
+if TYPE_CHECKING:
+    from orchestrator.plan import Plan, PlannedStage
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The need of the largest stage under one name of the pipeline on one resource shape."""
+
+    stage: str
+    shape: str
+    micro_batch: int | None
+    need: Need
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data; bytes by what they are for, as `orchestrator.cost.memory.Footprint` names them."""
+        return {
+            "stage": self.stage,
+            "shape": self.shape,
+            "gigabytes": round(self.need.gigabytes, 2),
+            "of_gigabytes": self.need.has,
+            "fits": self.need.fits,
+            "micro_batch": self.micro_batch,
+            "largest_micro_batch": self.need.micro_batch,
+            "bytes": vars(self.need.footprint),
+        }
+
+    @property
+    def room(self) -> str:
+        """`31.2 GB of 40 GB`."""
+        of = "" if self.need.has is None else f" of {self.need.has:g} GB"
+        return f"{self.need.gigabytes:.1f} GB{of}"
+
+    @property
+    def warning(self) -> str | None:
+        """What does not fit, and what would; None where it fits."""
+        if self.need.fits:
+            return None
+        lacks = f"{self.stage} needs {self.room}"
+        if self.need.micro_batch:
+            return f"{lacks}; with a micro-batch of {self.need.micro_batch} it fits"
+        if self.need.micro_batch is None:
+            return lacks
+        return f"{lacks}, and no micro-batch fits: it takes a larger device, an adapter or fewer bits"
+
+
+def fits(plan: "Plan") -> list[Fit]:
+    """For each name of the pipeline and each shape its largest need, in the plan's order; none for unknown kinds."""
+    largest: dict[tuple[str, str], Fit] = {}
+    known: dict[tuple[Any, ...], Need | None] = {}
+    for index, stage in enumerate(plan.stages):
+        need = _need(plan, index, stage, known)
+        place = (stage.name, stage.shape)
+        if need is not None and (place not in largest or need.gigabytes > largest[place].need.gigabytes):
+            largest[place] = Fit(stage.name, stage.shape, stage.execution.micro_batch, need)
+    return list(largest.values())
+
+
+def largest_by_shape(found: Sequence[Fit]) -> dict[str, Fit]:
+    """The largest need of each resource shape."""
+    largest: dict[str, Fit] = {}
+    for one in found:
+        if one.shape not in largest or one.need.gigabytes > largest[one.shape].need.gigabytes:
+            largest[one.shape] = one
+    return largest
+
+
+def _need(
+    plan: "Plan", index: int, stage: "PlannedStage", known: dict[tuple[Any, ...], Need | None]
+) -> Need | None:
+    """Counted once for stages that differ in nothing that decides it."""
+    parents = [(role, plan.stages[place].recipe) for role, place in stage.parents]
+    shape = plan.architectures[index]
+    family = tuple([(role, id(recipe)) for role, recipe in parents])
+    key = (id(stage.recipe), id(shape), family, id(stage.resources), id(stage.execution))
+    if key not in known:
+        known[key] = stage_need(
+            stage.kind.name, stage.recipe, shape, stage.resources, stage.execution, parents
+        )
+    return known[key]
