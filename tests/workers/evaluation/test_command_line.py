@@ -26,7 +26,8 @@ pytestmark = [
     pytest.mark.timeout(7200),
     pytest.mark.skipif(not STORIES.is_dir(), reason="needs the assets folder beside the repository"),
 ]
-BATCH = 16
+BATCH = 4
+"""Both sides; the logits of a long prompt over 49,152 words are large."""
 
 
 def examined(root: Path, directory: Path, max_length: int) -> Candidate:
