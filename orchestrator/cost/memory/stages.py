@@ -133,16 +133,27 @@ def _asked(
         return compared(held, pairs, device)
     count = float(min(execution.micro_batch or recipe.batch_size, recipe.batch_size))
     length = float(min(recipe.max_length, architecture.positions or recipe.max_length))
+    loaded = Footprint(weights=held.weights)
     if kind == "generate":
-        return highest(*[_answered(held, count, length, one, device) for one in recipe.prompts])
+        beside = _chooser(recipe, architecture)
+        return highest(
+            loaded, *[_answered(held, count, length, one, device, beside) for one in recipe.prompts]
+        )
     if kind == "judge":
         return read(held, Rows(count, length, padded=True), device, ANSWER)
-    return highest(*[_measured(held, count, length, one, device) for one in recipe.benchmarks])
+    return highest(loaded, *[_measured(held, count, length, one, device) for one in recipe.benchmarks])
 
 
-def _answered(held: Held, count: float, length: float, prompts: Any, device: Device) -> Footprint:
+def _chooser(recipe: Any, architecture: Architecture) -> float:
+    """Bytes of the reward model that chooses among several answers."""
+    return Held.of(architecture, recipe.model, head="score").weights if recipe.best_of > 1 else 0.0
+
+
+def _answered(
+    held: Held, count: float, length: float, prompts: Any, device: Device, others: float = 0.0
+) -> Footprint:
     new = float(prompts.new_tokens)
-    return generated(held, Rows(count, max(1.0, length - new), padded=True), device, new)
+    return generated(held, Rows(count, max(1.0, length - new), padded=True), device, new, others)
 
 
 def _measured(held: Held, count: float, length: float, benchmark: Any, device: Device) -> Footprint:

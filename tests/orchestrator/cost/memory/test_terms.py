@@ -210,6 +210,17 @@ def test_what_only_reads_has_neither_gradients_nor_optimizer() -> None:
         assert found.peak > found.weights
 
 
+def test_a_chooser_among_answers_is_one_more_model() -> None:
+    recipe = {**HALF, "prompts": [{"name": "any"}], "temperature": 1.0}
+    one, best = (footprint("generate", {**recipe, "best_of": count}) for count in (1, 4))
+    assert best.others - one.others == held(head="score").weights
+
+
+@pytest.mark.parametrize("kind", ["evaluate", "generate"])
+def test_nothing_to_ask_is_the_model_alone(kind: str) -> None:
+    assert footprint(kind, HALF) == Footprint(weights=held().weights)
+
+
 def test_a_judge_at_a_service_needs_nothing_and_unknown_kinds_are_left_out() -> None:
     judge = find_kind("judge").recipe.model_validate({"judge": {"endpoint": {"model": "any"}}})
     assert stage_footprint("judge", judge, LLAMA_7B, CARD) is None
