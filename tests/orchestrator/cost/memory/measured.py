@@ -32,8 +32,6 @@ from workers.specs.training import Training
 
 STEP = 1
 """The step that is measured, counted from 0: the second one, so that the optimizer has its state."""
-WORDS = 256
-"""The embedded world's words, rounded up as the plan does."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +175,7 @@ def tokenizer() -> Any:
 
     lab = Lab(Path(mkdtemp()))
     kind = find_kind("pretrain")
-    recipe = kind.recipe.model_validate({"tokenizer": WORLD, "data": {"source": WORLD}})
+    recipe: Any = kind.recipe.model_validate({"tokenizer": WORLD, "data": {"source": WORLD}})
     return corpus_tokenizer(recipe, lab.context(lab.stage(kind, recipe), ()))
 
 
