@@ -12,7 +12,7 @@ from workers.kinds import unknown
 if TYPE_CHECKING:
     from orchestrator.plan import Plan, PlannedExperiment
 
-EVALUATION = frozenset({"evaluate", "generate", "judge", "factuality", "analyse"})
+EVALUATION = frozenset({"evaluate", "generate", "judge", "factuality", "analyze"})
 """Kinds that measure a model; all others make one."""
 PHASES = ("training", "evaluation")
 

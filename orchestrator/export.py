@@ -160,4 +160,4 @@ def _results(view: View, experiment: Experiment) -> str:
 def _table(header: list[str], rows: list[list[Any]]) -> str:
     from tabulate import tabulate
 
-    return tabulate(rows, header, tablefmt="github", floatfmt=".4g", missingval="–")
+    return str(tabulate(rows, header, tablefmt="github", floatfmt=".4g", missingval="–"))

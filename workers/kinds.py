@@ -31,7 +31,7 @@ BUILT_IN = {
     "grpo": "workers.specs.online:GRPO",
     "merge": "workers.specs.merge:MERGE",
     "evaluate": "workers.specs.evaluate:EVALUATE",
-    "analyse": "workers.specs.analyse:ANALYSE",
+    "analyze": "workers.specs.analyze:ANALYZE",
     "generate": "workers.specs.generate:GENERATE",
     "judge": "workers.specs.judge:JUDGE",
     "factuality": "workers.specs.factuality:FACTUALITY",

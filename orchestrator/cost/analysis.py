@@ -1,4 +1,4 @@
-"""Seconds of `analyse`: so many passes of a trained model over each of its mini-batches."""
+"""Seconds of `analyze`: so many passes of a trained model over each of its mini-batches."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -8,7 +8,7 @@ from orchestrator.cost.passes import Model, forward, gradient, optimizer
 from orchestrator.cost.training import steps_of
 
 if TYPE_CHECKING:
-    from workers.specs.analyse import AnalyseRecipe
+    from workers.specs.analyze import AnalyzeRecipe
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ BLOCK = 64.0
 """The sequences of a training that is not known."""
 
 
-def analysis_seconds(recipe: "AnalyseRecipe", trained: Any, model: Model, accelerator: Accelerator) -> float:
+def analysis_seconds(recipe: "AnalyzeRecipe", trained: Any, model: Model, accelerator: Accelerator) -> float:
     """The time of every analysis of the recipe on the mini-batches of the training `trained`."""
     length = steps_of(trained).lengths.mean if hasattr(trained, "training") else BLOCK
     once = accelerator.seconds(forward(model, recipe.batch_size, length))

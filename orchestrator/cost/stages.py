@@ -104,7 +104,7 @@ def _seconds(
         return start + evaluation_seconds(recipe, model, accelerator)
     if kind == "generate":
         return start + generation_seconds(recipe, model, accelerator)
-    if kind == "analyse":
+    if kind == "analyze":
         training = next((one for role, one in parents if role == "trained"), None)
         return start + analysis_seconds(recipe, training, model, accelerator)
     if kind == "ppo":

@@ -206,7 +206,11 @@ def findings_table(
         each.conclusion.verdict for source in sources for one in source.values() for each in one.results
     }
     legend += [TOO_SMALL] if "not testable" in verdicts else []
-    legend += [f"Left out: {left_out} tests without data; --format csv says of each what is missing."] if left_out else []
+    legend += (
+        [f"Left out: {left_out} tests without data; --format csv says of each what is missing."]
+        if left_out
+        else []
+    )
     records = [record for source in sources for one in source.values() for record in _records(one)]
     header = [
         *HEADER,

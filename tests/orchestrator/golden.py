@@ -42,7 +42,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     "grpo": {"instructions": {}, "num_generations": 8, "loss_type": "grpo", "num_iterations": 2},
     "merge": {"method": "dare-ties", "density": 0.4},
     "evaluate": {"benchmarks": [{"task": "mmlu", "limit": 10, "preferences": [{}]}], "step": 5},
-    "analyse": {"analyses": ["sharpness"], "step": 5, "quantization": {"weights": {"bits": 4}}},
+    "analyze": {"analyses": ["sharpness"], "step": 5, "quantization": {"weights": {"bits": 4}}},
     "generate": {
         "prompts": [{"name": "rt", "rank_by": "prompt.severe_toxicity", "prompt_file": {}}],
         "step": 5,

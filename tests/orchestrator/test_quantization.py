@@ -213,7 +213,7 @@ def test_larger_scales_are_evaluated_with_their_quantizers() -> None:
 def test_the_tiny_grid_fits_a_quarter_of_an_hour_on_two_cores() -> None:
     found = plan()
     assert 5 * 60 < sum(stage.cost for stage in found.stages) / 2 < 15 * 60
-    analysed = sum(stage.cost for stage in found.stages if stage.kind.name == "analyse")
+    analysed = sum(stage.cost for stage in found.stages if stage.kind.name == "analyze")
     assert analysed < 0.25 * sum(stage.cost for stage in found.stages)
 
 

@@ -48,7 +48,7 @@ def test_an_embedded_world_takes_no_time() -> None:
 
 
 def analyse(**recipe: Any) -> float:
-    return seconds("analyse", recipe, CPU, roles=("trained",), given={"trained": TRAINED}, architecture=TINY)
+    return seconds("analyze", recipe, CPU, roles=("trained",), given={"trained": TRAINED}, architecture=TINY)
 
 
 def test_the_tiny_arm_s_analyses_take_about_a_second() -> None:

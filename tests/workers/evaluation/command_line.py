@@ -77,6 +77,8 @@ def lm_eval(
 
 def _samples(directory: Path, name: str) -> list[dict[str, Any]]:
     [path] = directory.glob(f"samples_{PREFIX}{name}_2*.jsonl")
-    with path.open(encoding="utf-8", newline="\n") as file:  # texts hold separators at which splitlines would cut
+    with path.open(
+        encoding="utf-8", newline="\n"
+    ) as file:  # texts hold separators at which splitlines would cut
         lines = [json.loads(line) for line in file]
     return sorted(lines, key=lambda line: int(line["doc_id"]))

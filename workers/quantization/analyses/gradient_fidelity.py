@@ -9,13 +9,13 @@ from torch import Tensor
 from workers.quantization.analyses.findings import Findings, mean_rows
 from workers.quantization.analyses.subject import Batch, Subject
 from workers.quantization.layers import without_quantizers
-from workers.specs.analyse import AnalyseRecipe
+from workers.specs.analyze import AnalyzeRecipe
 
 TASK = "gradient_fidelity"
 NAMES = ("cosine", "norm_ratio", "l1", "l2")
 
 
-def measure(subject: Subject, recipe: AnalyseRecipe) -> Findings:
+def measure(subject: Subject, recipe: AnalyzeRecipe) -> Findings:
     """By layer and on average over layers, each the mean over mini-batches; see `compared`.
 
     There is nothing to find where no linear layer is quantized.

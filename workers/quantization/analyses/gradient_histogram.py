@@ -14,7 +14,7 @@ from workers.quantization.analyses.subject import Batch, Subject
 from workers.quantization.analyses.watching import watched_gradients
 from workers.quantization.rounding import Dice
 from workers.quantization.uniform import uniform_quantizer
-from workers.specs.analyse import AnalyseRecipe
+from workers.specs.analyze import AnalyzeRecipe
 from workers.specs.quantized import GradientQuantizer
 
 TASK = "gradient_histogram"
@@ -54,7 +54,7 @@ class Gradients:
         return {name: count / self.entries for name, count in self.zeros.items()}
 
 
-def measure(subject: Subject, recipe: AnalyseRecipe) -> Findings:
+def measure(subject: Subject, recipe: AnalyzeRecipe) -> Findings:
     """The share of exact zeros in G (primary) and of zeros in `Qg(G)`, over all entries and by layer.
 
     `range.<layer>` is the largest |G|: the curve's bins are equal parts of -range … range.

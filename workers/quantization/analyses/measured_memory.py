@@ -9,12 +9,12 @@ from workers.quantization.analyses.findings import Findings
 from workers.quantization.analyses.optimizers import state_bytes, training_optimizer
 from workers.quantization.analyses.subject import Subject
 from workers.quantization.optimizer import quantized_weights
-from workers.specs.analyse import AnalyseRecipe
+from workers.specs.analyze import AnalyzeRecipe
 
 TASK = "measured_memory"
 
 
-def measure(subject: Subject, recipe: AnalyseRecipe) -> Findings:
+def measure(subject: Subject, recipe: AnalyzeRecipe) -> Findings:
     """After one training step: `weight_bytes` (primary) of the linear layers' weights and `state_bytes` of the
     optimizer's tensors for them, of the same weights as in task `projected`; and those of all parameters.
     """

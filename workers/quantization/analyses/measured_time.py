@@ -11,12 +11,12 @@ from workers.quantization.analyses.findings import Findings
 from workers.quantization.analyses.optimizers import training_optimizer
 from workers.quantization.analyses.subject import Subject
 from workers.quantization.layers import without_quantizers
-from workers.specs.analyse import AnalyseRecipe
+from workers.specs.analyze import AnalyzeRecipe
 
 TASK = "measured_time"
 
 
-def measure(subject: Subject, recipe: AnalyseRecipe) -> Findings:
+def measure(subject: Subject, recipe: AnalyzeRecipe) -> Findings:
     """Medians over `repeats` steps of a mini-batch: of the arm, and of the same model without quantizers and rounded
     moments, alternated with it; `ratio` is the median of their ratios.
 

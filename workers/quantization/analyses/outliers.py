@@ -11,7 +11,7 @@ from workers.context import metric
 from workers.quantization.analyses.findings import Findings, layer_rows, series
 from workers.quantization.analyses.subject import Batch, Subject, weight_of
 from workers.quantization.analyses.watching import watched
-from workers.specs.analyse import AnalyseRecipe
+from workers.specs.analyze import AnalyzeRecipe
 
 TASK = "outliers"
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
@@ -53,7 +53,7 @@ class Magnitudes:
         return np.bincount(places, weights=self.tokens) / np.bincount(places)
 
 
-def measure(subject: Subject, recipe: AnalyseRecipe) -> Findings:
+def measure(subject: Subject, recipe: AnalyzeRecipe) -> Findings:
     """How many channels (primary) and tokens of linear inputs, and input features of weights, are flagged.
 
     `peak` says how many standard deviations above the mean the largest channel is. The curves hold the magnitudes.

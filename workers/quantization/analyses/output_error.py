@@ -11,13 +11,13 @@ from workers.quantization.analyses.findings import Findings, mean_rows
 from workers.quantization.analyses.subject import Batch, Subject
 from workers.quantization.analyses.watching import watched
 from workers.quantization.layers import QUANTIZED, without_quantizers
-from workers.specs.analyse import AnalyseRecipe
+from workers.specs.analyze import AnalyzeRecipe
 
 TASK = "output_error"
 NAMES = ("mse", "relative", "propagated_mse", "propagated_relative")
 
 
-def measure(subject: Subject, recipe: AnalyseRecipe) -> Findings:
+def measure(subject: Subject, recipe: AnalyzeRecipe) -> Findings:
     """By layer and on average over layers: `mse`, the mean of `(Yq - Y)^2`, with the same weights and mini-batches.
 
     `Y` is the output in full precision. `mse` (primary) gives the quantized layer the inputs of full precision, so

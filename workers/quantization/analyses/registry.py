@@ -13,9 +13,9 @@ from workers.quantization.analyses import (
 )
 from workers.quantization.analyses.findings import Findings
 from workers.quantization.analyses.subject import Subject
-from workers.specs.analyse import AnalyseRecipe, Analysis
+from workers.specs.analyze import Analysis, AnalyzeRecipe
 
-ANALYSES: dict[Analysis, Callable[[Subject, AnalyseRecipe], Findings]] = {
+ANALYSES: dict[Analysis, Callable[[Subject, AnalyzeRecipe], Findings]] = {
     "sharpness": sharpness.measure,
     "outliers": outliers.measure,
     "gradient_histogram": gradient_histogram.measure,

@@ -8,14 +8,14 @@ from workers.evaluation.statistics import mean
 from workers.quantization.analyses.findings import Findings
 from workers.quantization.analyses.subject import Batch, Subject
 from workers.quantization.layers import without_quantizers
-from workers.specs.analyse import AnalyseRecipe
+from workers.specs.analyze import AnalyzeRecipe
 
 TASK = "sharpness"
 SMALLEST = 1e-12
 """Added to the gradient's norm."""
 
 
-def measure(subject: Subject, recipe: AnalyseRecipe) -> Findings:
+def measure(subject: Subject, recipe: AnalyzeRecipe) -> Findings:
     """The mean of `S_B` over mini-batches with the quantizers on (primary) and off, `L_B(w)` and `|g|`.
 
     Without quantizers on the linear layers both are one figure.

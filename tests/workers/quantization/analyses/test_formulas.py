@@ -19,10 +19,10 @@ from workers.quantization.analyses.findings import Findings
 from workers.quantization.analyses.gradient_histogram import counts
 from workers.quantization.analyses.measured_time import alternated
 from workers.quantization.analyses.outliers import flagged, standing
-from workers.specs.analyse import AnalyseRecipe
+from workers.specs.analyze import AnalyzeRecipe
 from workers.specs.quantized import GradientQuantizer, QuantizedTraining, Quantizer
 
-RECIPE = AnalyseRecipe()
+RECIPE = AnalyzeRecipe()
 PLAIN = QuantizedTraining()
 W4 = QuantizedTraining(weights=Quantizer(bits=4))
 A4 = QuantizedTraining(activations=Quantizer(bits=4, axis="column", symmetric=False))
@@ -107,7 +107,7 @@ def test_a_planted_channel_is_found_where_it_is() -> None:
     with torch.no_grad():
         subject.model.embedding.weight[:, 4] = 100
         subject.model.hidden[0].weight[:, 2] = 100
-    found = outliers.measure(subject, AnalyseRecipe(deviations=2.0))
+    found = outliers.measure(subject, AnalyzeRecipe(deviations=2.0))
     first = next(iter(subject.layers))
     got = values(found)
     assert (got[f"channels.{first}"], got[f"peak_channel.{first}"]) == (1, 4)
@@ -134,7 +134,7 @@ def test_padding_counts_nowhere() -> None:
 @RECIPES
 def test_gradient_shares_and_histogram(quantization: QuantizedTraining) -> None:
     subject = subject_of(quantization)
-    found = gradient_histogram.measure(subject, AnalyseRecipe(bins=8))
+    found = gradient_histogram.measure(subject, AnalyzeRecipe(bins=8))
     got = values(found)
     gradients = [passes(*arrays(subject), batch, quantization)["g"] for batch in subject.batches]
     assert got["zeros"] == 0

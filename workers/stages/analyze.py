@@ -1,4 +1,4 @@
-"""Runs `analyse`: looks into a trained model and its gradients."""
+"""Runs `analyze`: looks into a trained model and its gradients."""
 
 from dataclasses import replace
 from itertools import islice
@@ -17,14 +17,14 @@ from workers.quantization.analyses.registry import ANALYSES
 from workers.quantization.analyses.subject import IGNORED, Batch, Subject
 from workers.quantization.layers import put_quantizers
 from workers.quantization.rounding import Dice
-from workers.specs.analyse import AnalyseRecipe
+from workers.specs.analyze import AnalyzeRecipe
 from workers.specs.pretrain import PretrainRecipe
 from workers.specs.quantized import QuantizedTraining
 from workers.training.seeding import prepare
 from workers.training.trainers import padded_rows
 
 
-def run(recipe: AnalyseRecipe, context: StageContext) -> StageResult:
+def run(recipe: AnalyzeRecipe, context: StageContext) -> StageResult:
     """Every analysis of the recipe, in its order, and `curves.parquet` with their series.
 
     Raises:
@@ -49,13 +49,13 @@ def run(recipe: AnalyseRecipe, context: StageContext) -> StageResult:
     return StageResult([MetricRow(**{**row, "step": recipe.step}) for row in rows])
 
 
-def subject_of(recipe: AnalyseRecipe, context: StageContext) -> Subject:
+def subject_of(recipe: AnalyzeRecipe, context: StageContext) -> Subject:
     """The trained model with its quantizers on, and its mini-batches."""
     trained = context.parent("trained")
     training = trained.stage.recipe if trained is not None else None
     if trained is None or not isinstance(training, PretrainRecipe):
         raise BadInput(
-            "`analyse` looks at a pre-training: its parent in role `trained` must be of kind `pretrain`"
+            "`analyze` looks at a pre-training: its parent in role `trained` must be of kind `pretrain`"
         )
     directory = trained_directory(context, trained, recipe.step)
     source = parent_source(replace(trained, output=directory))
@@ -67,7 +67,7 @@ def subject_of(recipe: AnalyseRecipe, context: StageContext) -> Subject:
     return Subject(model, training, quantization, batches, dice, context)
 
 
-def batches_of(recipe: AnalyseRecipe, training: PretrainRecipe, context: StageContext) -> list[Batch]:
+def batches_of(recipe: AnalyzeRecipe, training: PretrainRecipe, context: StageContext) -> list[Batch]:
     """The first mini-batches of the split, all of one size; `context` is as the training had it.
 
     Raises:

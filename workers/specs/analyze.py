@@ -1,4 +1,4 @@
-"""`analyse`: what quantization does within a trained model, beside its loss (quantization study, section 7.3)."""
+"""`analyze`: what quantization does within a trained model, beside its loss (quantization study, section 7.3)."""
 
 from typing import Literal
 
@@ -29,7 +29,7 @@ REPEATABLE: tuple[Analysis, ...] = (
 )
 
 
-class AnalyseRecipe(Recipe):
+class AnalyzeRecipe(Recipe):
     """Analyses of the `pretrain` parent in role `trained`, with its own quantizers; `curves.parquet` has their series.
 
     They look at the first mini-batches, at most `batches` and each of `batch_size` sequences, of the training in its
@@ -53,10 +53,10 @@ class AnalyseRecipe(Recipe):
     repeats: int = Field(default=10, ge=1)
 
     @model_validator(mode="after")
-    def _each_once(self) -> "AnalyseRecipe":
+    def _each_once(self) -> "AnalyzeRecipe":
         if not self.analyses or len(set(self.analyses)) < len(self.analyses):
             raise refused("analyses must be named, each once")
         return self
 
 
-ANALYSE = Kind("analyse", 1, AnalyseRecipe, "workers.stages.analyse:run", roles=("trained",))
+ANALYZE = Kind("analyze", 1, AnalyzeRecipe, "workers.stages.analyze:run", roles=("trained",))

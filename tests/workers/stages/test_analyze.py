@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from tests.support.training import Lab, Ran, pretrain_recipe, short
 from workers.context import BadInput
-from workers.specs.analyse import ANALYSE, REPEATABLE, AnalyseRecipe
+from workers.specs.analyze import ANALYZE, REPEATABLE, AnalyzeRecipe
 from workers.specs.model import ModelRecipe, ModelShape
 from workers.specs.pretrain import PRETRAIN
 from workers.specs.quantized import GradientQuantizer, MomentQuantizer, QuantizedTraining, Quantizer
@@ -48,7 +48,7 @@ def quantized(lab: Lab) -> Ran:
 
 @pytest.fixture(scope="module")
 def analysed(lab: Lab, quantized: Ran) -> Ran:
-    return lab.run(ANALYSE, AnalyseRecipe(**FEW), (quantized.parent("trained"),))
+    return lab.run(ANALYZE, AnalyzeRecipe(**FEW), (quantized.parent("trained"),))
 
 
 def figures(ran: Ran) -> dict[tuple[str, str], float | None]:
@@ -86,30 +86,30 @@ def test_curves_hold_bins_channels_and_positions(analysed: Ran) -> None:
 def test_a_warm_worker_finds_the_same_and_so_does_another_order(
     lab: Lab, quantized: Ran, analysed: Ran
 ) -> None:
-    again = lab.run(ANALYSE, AnalyseRecipe(**FEW), (quantized.parent("trained"),))
+    again = lab.run(ANALYZE, AnalyzeRecipe(**FEW), (quantized.parent("trained"),))
     assert (again.result, again.bytes()) == (analysed.result, analysed.bytes())
-    backwards = AnalyseRecipe(**FEW, analyses=tuple(reversed(REPEATABLE)))
-    assert figures(lab.run(ANALYSE, backwards, (quantized.parent("trained"),))) == figures(analysed)
+    backwards = AnalyzeRecipe(**FEW, analyses=tuple(reversed(REPEATABLE)))
+    assert figures(lab.run(ANALYZE, backwards, (quantized.parent("trained"),))) == figures(analysed)
 
 
 def test_an_earlier_step_is_that_of_a_snapshot_or_replayed(lab: Lab, quantized: Ran) -> None:
-    early = AnalyseRecipe(**FEW, analyses=("outliers",), step=2)
-    ran = lab.run(ANALYSE, early, (quantized.parent("trained"),))
+    early = AnalyzeRecipe(**FEW, analyses=("outliers",), step=2)
+    ran = lab.run(ANALYZE, early, (quantized.parent("trained"),))
     assert {row["step"] for row in ran.result.metrics} == {2}
     shorter = trained(lab, W8A8G8, training=short(2))
-    at_end = lab.run(ANALYSE, AnalyseRecipe(**FEW, analyses=("outliers",)), (shorter.parent("trained"),))
+    at_end = lab.run(ANALYZE, AnalyzeRecipe(**FEW, analyses=("outliers",)), (shorter.parent("trained"),))
     assert figures(ran) == figures(at_end), "the schedule is constant, so two steps are two steps"
 
 
 def test_other_quantizers_than_those_of_the_training(lab: Lab) -> None:
     parent = trained(lab, None).parent("trained")
     asked = {**FEW, "analyses": ("output_error",)}
-    assert figures(lab.run(ANALYSE, AnalyseRecipe(**asked), (parent,))) == {}
+    assert figures(lab.run(ANALYZE, AnalyzeRecipe(**asked), (parent,))) == {}
     four, eight = (
         figures(
             lab.run(
-                ANALYSE,
-                AnalyseRecipe(**asked, quantization=QuantizedTraining(weights=Quantizer(bits=bits))),
+                ANALYZE,
+                AnalyzeRecipe(**asked, quantization=QuantizedTraining(weights=Quantizer(bits=bits))),
                 (parent,),
             )
         )
@@ -126,7 +126,7 @@ def test_measured_bytes_are_what_lies_in_memory(lab: Lab, optimizer: str) -> Non
     settings = {"model": ModelRecipe(shape=wide), "training": short(2, optimizer=optimizer)}
     moments = QuantizedTraining(first_moment=MomentQuantizer()) if optimizer == "adamw_torch" else None
     parent = trained(lab, moments, **settings).parent("trained")
-    found = figures(lab.run(ANALYSE, AnalyseRecipe(**FEW, analyses=("measured_memory",)), (parent,)))
+    found = figures(lab.run(ANALYZE, AnalyzeRecipe(**FEW, analyses=("measured_memory",)), (parent,)))
     weights = 4 * 2 * (32 * 96 + 32 * 32 + 32 * 256 * 2)
     states = found["measured_memory", "state_bytes"]
     assert found["measured_memory", "weight_bytes"] == weights
@@ -139,27 +139,27 @@ def test_measured_bytes_are_what_lies_in_memory(lab: Lab, optimizer: str) -> Non
 
 def test_a_step_is_timed_only_where_it_is_asked_for(lab: Lab, quantized: Ran, analysed: Ran) -> None:
     assert not any(task == "measured_time" for task, _ in figures(analysed))
-    recipe = AnalyseRecipe(**FEW, analyses=("measured_time", "sharpness"), repeats=2)
-    found = figures(lab.run(ANALYSE, recipe, (quantized.parent("trained"),)))
+    recipe = AnalyzeRecipe(**FEW, analyses=("measured_time", "sharpness"), repeats=2)
+    found = figures(lab.run(ANALYZE, recipe, (quantized.parent("trained"),)))
     assert found["measured_time", "step_seconds"] > 0  # type: ignore[operator]
     assert found["measured_time", "ratio"] > 0  # type: ignore[operator]
     assert found["sharpness", "sharpness"] == figures(analysed)["sharpness", "sharpness"], "weights came back"
 
 
 def test_validation_sequences_are_others(lab: Lab, quantized: Ran, analysed: Ran) -> None:
-    recipe = AnalyseRecipe(**FEW, analyses=("sharpness",), split="validation")
-    found = figures(lab.run(ANALYSE, recipe, (quantized.parent("trained"),)))
+    recipe = AnalyzeRecipe(**FEW, analyses=("sharpness",), split="validation")
+    found = figures(lab.run(ANALYZE, recipe, (quantized.parent("trained"),)))
     assert found["sharpness", "loss"] != figures(analysed)["sharpness", "loss"]
 
 
 def test_what_is_refused(lab: Lab, quantized: Ran, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="must be of kind `pretrain`"):
-        lab.run(ANALYSE, AnalyseRecipe())
+        lab.run(ANALYZE, AnalyzeRecipe())
     with pytest.raises(BadInput, match="a mini-batch takes 9000 sequences; split 'validation' has"):
-        many = AnalyseRecipe(batch_size=9000, split="validation")
-        lab.run(ANALYSE, many, (quantized.parent("trained"),))
+        many = AnalyzeRecipe(batch_size=9000, split="validation")
+        lab.run(ANALYZE, many, (quantized.parent("trained"),))
     for analyses in ((), ("sharpness", "sharpness")):
         with pytest.raises(ValidationError, match="each once"):
-            AnalyseRecipe(analyses=analyses)
+            AnalyzeRecipe(analyses=analyses)
     with pytest.raises(ValidationError, match="sharpness"):
-        AnalyseRecipe.model_validate({"analyses": ["sharpnes"]})
+        AnalyzeRecipe.model_validate({"analyses": ["sharpnes"]})
