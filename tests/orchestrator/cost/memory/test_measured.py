@@ -56,7 +56,6 @@ def test_live_bytes_are_those_that_torch_s_own_profiler_counts() -> None:
         now += event.nbytes()
         peak = max(peak, now)
     assert live.peak - start == peak
-    assert live.now - start == sum(each.numel() * 4 for each in model.parameters()), "the gradients"
 
 
 def test_live_bytes_begin_with_what_is_given_and_forget_what_goes() -> None:
