@@ -13,9 +13,7 @@ from results.files import WorkspaceError
 if TYPE_CHECKING:
     from results.effects.observations import Runs
 
-Metric = Annotated[
-    str | None, typer.Option(help="These metrics: mmlu,preference_accuracy. Default: all primary.")
-]
+Metric = Annotated[str | None, typer.Option(help="Only these metrics: mmlu,preference_accuracy.")]
 Factors = Annotated[
     str | None, typer.Option(help="Only these factors: model,method. Default: all that vary.")
 ]

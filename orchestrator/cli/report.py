@@ -27,7 +27,10 @@ def register(app: typer.Typer) -> None:
 def report(
     workspaces: Workspaces = None,
     workspace: options.Root = options.DEFAULT_ROOT,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path("report.html"),
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="The file to write; of several formats its suffix takes one."),
+    ] = Path("report.html"),
     open_: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
     max_mb: Annotated[
         float, typer.Option("--max-mb", min=3, help="Leave out details of experiments beyond this size.")

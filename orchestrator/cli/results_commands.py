@@ -12,7 +12,8 @@ from results.files import WorkspaceError
 By = Annotated[str | None, typer.Option(help="Group by these factors: model,method.")]
 Metric = Annotated[str | None, typer.Option(help="Only these metrics: mmlu,preference_accuracy.")]
 Output = Annotated[
-    Path | None, typer.Option("--output", "-o", help="The file to write; its suffix may choose the format.")
+    Path | None,
+    typer.Option("--output", "-o", help="The file to write; of several formats its suffix takes one."),
 ]
 
 
@@ -73,16 +74,16 @@ def export(
     experiment: Annotated[
         str, typer.Argument(help="An experiment's name, its id, or the beginning of its id.")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The new folder.")],
+    directory: Annotated[Path, typer.Option("--directory", "-d", help="The folder to make.")],
     workspace: options.Root = options.DEFAULT_ROOT,
 ) -> None:
     """Copy the model and write its card."""
     from orchestrator.export import export_model
     from orchestrator.view import View
 
-    found = export_model(View(options.open_workspace(workspace)), experiment, output)
+    found = export_model(View(options.open_workspace(workspace)), experiment, directory)
     typer.echo(
-        f"wrote {output}: {found.folder.name} of stage {found.stage.id}, and README.md, its model card"
+        f"wrote {directory}: {found.folder.name} of stage {found.stage.id}, and README.md, its model card"
     )
 
 

@@ -23,7 +23,8 @@ SwapSlerp = Annotated[
     typer.Option("--swap-slerp", help="Take the published labels of the two Slerp rows to be exchanged."),
 ]
 Output = Annotated[
-    Path | None, typer.Option("--output", "-o", help="The file to write; its suffix may choose the format.")
+    Path | None,
+    typer.Option("--output", "-o", help="The file to write; of several formats its suffix takes one."),
 ]
 SUFFIXES = {".md": "markdown", ".tex": "latex", ".csv": "csv", ".json": "json"}
 IMAGES = (".svg", ".png", ".pdf")
@@ -74,7 +75,8 @@ def figure(
     study: Study,
     name: Annotated[str, typer.Argument(help="The figure, such as F4.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The file to write; its suffix may choose the format.")
+        Path,
+        typer.Option("--output", "-o", help="The file to write; of several formats its suffix takes one."),
     ],
     workspace: options.Root = options.DEFAULT_ROOT,
     where: options.Where = None,

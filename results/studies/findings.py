@@ -129,6 +129,9 @@ def _note(scores: Scores[Any], test: Comparison, pairs: Pairs[Any], benchmark: s
     if not scores.has(benchmark):
         return f"no figures of `{one.measure.task}`"
     found = list(_lacking(pairs))
+    values = replicates(pairs.differences, by_seed=scores.source == "store") if pairs.cells else []
+    if len(values) > 1 and all(isfinite(one) and one == values[0] for one in values):
+        found.append("all replicates alike: no spread to judge by")
     if test.claim == "equal" and pairs.cells:
         above = sum(value > 0 for value in replicates(pairs.differences, by_seed=False))
         found.append(f"{above} of {len(pairs.cells)} cells are above 0")
@@ -171,7 +174,8 @@ HEADER = ("finding", "test", "effect", "95 % interval", "cells", "replicates", "
 
 LEGEND = (
     "Verdicts: a sign holds when the 95 % interval excludes the claimed bound, leans when only the mean is on the "
-    "right side, else fails. Equality holds by two one-sided tests at 5 %, fails when the mean is outside the margin "
+    "right side, fails when the mean is on the wrong side and the interval excludes the bound (or there is one figure "
+    "only), else is undecided. Equality holds by two one-sided tests at 5 %, fails when the mean is outside the margin "
     "and the interval excludes 0, leans when the mean is inside, else is undecided. A statement of several tests "
     "holds or fails when all do, leans when all hold or lean, else is undecided.",
     "cells: how many agree of those compared. p: two-sided t (equality: two one-sided tests; correlation: "

@@ -1,8 +1,9 @@
 """Verdicts on published statements: what an interval says of a claim.
 
 A claim on a sign *holds* when the mean has it and the 95 % interval excludes zero, *leans* when only the mean has
-it, and *fails* otherwise. Equality *holds* by two one-sided tests at 5 % within the stated margin, *fails* when the
-mean is outside the margin and the interval excludes zero, *leans* when the mean is inside, and is else *undecided*.
+it, *fails* when the mean has it not and the interval excludes zero, and is else *undecided*; a single figure, which
+has no interval, leans or fails. Equality *holds* by two one-sided tests at 5 % within the stated margin, *fails* when
+the mean is outside the margin and the interval excludes zero, *leans* when the mean is inside, and is else *undecided*.
 A difference of either sign is the reverse of it. That runs diverge *holds* when all of several do, *fails* when none
 does. A training too short to show what is claimed, or of another scale, makes it *not testable*.
 """
@@ -23,9 +24,10 @@ def signed(effect: Interval, sign: Sign, threshold: float = 0.0) -> Verdict:
     """Whether the effect is on the stated side of `threshold`."""
     if isnan(effect.mean):
         return "undecided"
-    if not on_side(effect.mean, sign, threshold):
-        return "fails"
-    return "holds" if effect.excludes(threshold) else "leans"
+    clear = effect.excludes(threshold)
+    if on_side(effect.mean, sign, threshold):
+        return "holds" if clear else "leans"
+    return "fails" if clear or not effect.known else "undecided"
 
 
 def on_side(value: float, sign: Sign, threshold: float = 0.0) -> bool:

@@ -85,7 +85,7 @@ def test_a_folder_with_something_in_it_is_left_alone(lab: Lab, tmp_path: Path) -
 
 def test_the_command_writes_the_folder(lab: Lab, tmp_path: Path) -> None:
     train(lab, "train-sft-0")
-    arguments = ["export", "sft/s0", "-o", str(tmp_path / "out"), "-w", str(lab.workspace.root)]
+    arguments = ["export", "sft/s0", "-d", str(tmp_path / "out"), "-w", str(lab.workspace.root)]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     assert "README.md" in done.output and (tmp_path / "out" / "README.md").exists()

@@ -84,7 +84,8 @@ def test_a_short_training_cannot_refute_that_an_arm_diverges(tmp_path) -> None:
     found = diverging(tmp_path / "runs", 250, {})
     assert found["F5"].verdict == "not testable"
     assert part(found["F5"], "per token", "training").note.startswith("250 steps are too few")
-    assert diverging(tmp_path / "long", 300_000, {})["F5"].verdict == "fails"
+    long = diverging(tmp_path / "long", 300_000, {})
+    assert part(long["F5"], "per token", "training").conclusion.verdict == "fails"
 
 
 def test_divergence_sooner_per_tensor_than_per_token(tmp_path) -> None:
@@ -111,7 +112,9 @@ def test_a_loss_that_diverged_is_above_any(tmp_path, ends, worse: str, equal: st
     results = assessed(scores_of(lab), STATEMENTS, BASELINES)
     assert part(results["F12"], "per channel").conclusion.verdict == worse
     note = part(results["F12"], "per channel").note
-    assert note == (f"{len(ends)} of 3 runs diverged" if ends else "")
+    assert note == (
+        f"{len(ends)} of 3 runs diverged" if ends else "all replicates alike: no spread to judge by"
+    )
     same = tmp_path / "same.yaml"
     same.write_text(
         "E: {statement: equal, tests: [{cells: {arm: [v8_row]}, against: control, claim: equal, benchmarks: [loss]}]}"

@@ -98,7 +98,7 @@ def test_a_small_store_says_nothing_of_large_models(tmp_path) -> None:
     tiny, paper = (study(tmp_path / scale, [arm("kl")], scale=scale) for scale in ("tiny", "paper"))
     verdicts = [found_in(lab)["F11"].verdict for lab in (tiny, paper)]
     assert verdicts == ["not testable", "holds"]
-    assert found_in(tiny)["F11"].results[0].note == "said of scale paper, not of tiny"
+    assert found_in(tiny)["F11"].results[0].note.startswith("said of scale paper, not of tiny")
 
 
 def test_published_evidence_comes_out_as_stated() -> None:
