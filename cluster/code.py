@@ -42,7 +42,8 @@ def code_files(source: Path) -> list[Path]:
         path.relative_to(source)
         for package in PACKAGES
         for path in (source / package).rglob("*")
-        if path.suffix in (".py", ".yaml", ".csv", ".txt", ".jinja", ".typed") and path.is_file()
+        if path.suffix in (".py", ".yaml", ".csv", ".txt", ".jinja", ".js", ".css", ".typed")
+        and path.is_file()
     )
 
 

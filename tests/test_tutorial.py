@@ -9,7 +9,6 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from jupyter_client import KernelManager
 from nbclient import NotebookClient
 
 from tests.support.commands import command as command_line
@@ -59,8 +58,8 @@ def run_notebook(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Execute the notebook of the documentation on the tutorial's workspace."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     notebook = nbformat.read(ROOT / "docs" / "analysis.ipynb", 4)
-    manager = KernelManager(transport="ipc")
-    NotebookClient(notebook, km=manager, timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
+    place = {"metadata": {"path": str(folder)}}
+    NotebookClient(notebook, timeout=300, startup_timeout=300, resources=place).execute()
     shown = [each for cell in notebook.cells for each in cell.get("outputs", ())]
     assert len(shown) >= 5 and any("image/png" in each.get("data", {}) for each in shown)
 

@@ -32,6 +32,9 @@ FITTING = (  # the rows at hand: one file for each preference, and safety labels
     "--set",
     'levels.preference.helpful.held_out=["${dataset.own.helpful}"]',
     "--set",
+    "levels.variant.original.held_out="
+    '["${held_out.hh-rlhf.harmless}", "${held_out.hh-rlhf.helpful}", "${held_out.beavertails.harmless}"]',
+    "--set",
     'opponent.source.files=["outputs_text_davinci_003.json"]',
 )
 JUDGED = {"alpacaeval": (0.0, 1.0), "rt": (-10.0, 10.0), "red_instruct": (0.0, 1.0)}

@@ -70,8 +70,11 @@ def test_a_kind_of_an_installed_package_is_found_by_its_name(
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("evalute", r"unknown stage kind 'evalute'; did you mean 'evaluate'\? Allowed: dpo, evaluate, "),
-        ("zzz", "unknown stage kind 'zzz'; allowed: dpo, evaluate, "),
+        (
+            "evalute",
+            r"unknown stage kind 'evalute'; did you mean 'evaluate'\? Allowed: analyze, dpo, evaluate, ",
+        ),
+        ("zzz", "unknown stage kind 'zzz'; allowed: analyze, dpo, evaluate, "),
         ("no_such_module:KIND", "no module named 'no_such_module' is installed"),
         ("tests.support.toys:TOYS", "module 'tests.support.toys' has no object 'TOYS'"),
         ("tests.support.toys:run", "is a function; a stage kind must be a workers.kinds.Kind"),

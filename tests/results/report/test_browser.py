@@ -143,7 +143,7 @@ def test_every_view_renders_its_figures_and_nothing_hostile_runs(reader: Reader)
         chart.scroll_into_view_if_needed()
         reader.until(f"document.querySelectorAll('[data-figure]')[{number}].dataset.drawn")
         assert chart.locator("svg path").count() > 5
-    assert reader.page.locator("img").count() == 0
+    sync_api.expect(reader.page.locator("img")).to_have_count(0)
     assert "alert(1)" in reader.text("#studies")
 
 
@@ -190,7 +190,7 @@ def test_a_click_at_a_point_lists_its_experiments_and_at_a_single_one_opens_it(r
     reader.go("explore/group=1&rows=model&colour=method")
     reader.drawn("#explorer .chart")
     reader.page.locator("#explorer .mark-symbol path[aria-label]").nth(0).click()
-    assert reader.page.locator(".picked tbody tr").count() == 3
+    sync_api.expect(reader.page.locator(".picked tbody tr")).to_have_count(3)
     reader.go("explore/group=1&rows=seed&colour=method&hide=model:2")
     reader.drawn("#explorer .chart")
     reader.page.locator("#explorer .mark-symbol path[aria-label]").nth(0).click()
@@ -266,7 +266,7 @@ def test_the_keyboard_reaches_everything(reader: Reader) -> None:
     reader.go("explore/group=1&rows=method&colour=")
     reader.page.get_by_text("As a table").press("Enter")
     reader.page.get_by_role("button", name="show 6").press("Enter")
-    assert reader.page.locator(".picked tbody tr").count() == 6
+    sync_api.expect(reader.page.locator(".picked tbody tr")).to_have_count(6)
     assert reader.page.evaluate("document.activeElement.closest('.picked') !== null")
     rows = reader.page.get_by_label("Rows", exact=True)
     rows.focus()
