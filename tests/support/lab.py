@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,6 +45,10 @@ def lab(running_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     running_lab.call("scancel", "--user", os.environ.get("USER") or "root")
     running_lab.up()
     running_lab.call("scancel", "--user", os.environ.get("USER") or "root")
+    deadline = time.monotonic() + 60  # jobs that are ending still count against the limits of the next test
+    while running_lab.call("squeue", "--noheader") and time.monotonic() < deadline:
+        running_lab.heal()
+        time.sleep(0.2)
 
 
 @pytest.fixture
