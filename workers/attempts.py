@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 from results.files import WorkspaceError, json_bytes, publish_once, read_json_or_none, write_atomic
@@ -69,7 +70,8 @@ class Claimant:
     def claim(self, stage: str, kind: str, execution: dict[str, Any]) -> "Attempt | None":
         """Take `stage`, or return None because it is done, or because a live attempt holds it.
 
-        The attempt of a dead holder is journalled as lost before it is taken over.
+        The attempt of a dead holder is journalled as lost before it is taken over. The attempt says who makes it
+        before the claim names it, so a claim whose maker died at once is seen to be dead at once.
         """
         if self.note_if_done(stage):
             return None
@@ -77,10 +79,12 @@ class Claimant:
         if holder is not None and not self._released(stage, holder):
             return None
         token = f"{number + 1:04d}-{secrets.token_hex(6)}"
-        path = self.workspace.claims(stage) / f"{number + 1:06d}"
-        if not publish_once(path, token.encode()):
+        attempt = self._prepare(stage, kind, token, number + 1, execution)
+        if not publish_once(self.workspace.claims(stage) / f"{number + 1:06d}", token.encode()):
+            rmtree(attempt.directory, ignore_errors=True)
             return None
-        return self._begin(stage, kind, token, number + 1, execution)
+        self.journal.claimed(stage, token, attempt.record["started"])
+        return attempt
 
     def note_if_done(self, stage: str) -> bool:
         """Whether `stage` is committed; if so the journal knows it afterwards."""
@@ -116,7 +120,10 @@ class Claimant:
             return False
         return ProcessIdentity.from_record(record) == self.identity
 
-    def _begin(self, stage: str, kind: str, token: str, number: int, execution: dict[str, Any]) -> "Attempt":
+    def _prepare(
+        self, stage: str, kind: str, token: str, number: int, execution: dict[str, Any]
+    ) -> "Attempt":
+        """An attempt that is written down, and holds nothing yet."""
         record = AttemptRecord(
             stage=stage,
             kind=kind,
@@ -141,7 +148,6 @@ class Claimant:
             seconds={},
             peak_memory_bytes=None,
         )
-        self.journal.claimed(stage, token, record["started"])
         attempt = Attempt(self.workspace, self.journal, record)
         attempt.save()
         return attempt

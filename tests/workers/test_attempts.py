@@ -66,6 +66,20 @@ def test_of_many_claimants_at_once_exactly_one_wins(workspace: Workspace) -> Non
     for thread in threads:
         thread.join()
     assert sum(attempt is not None for attempt in won) == 1
+    assert len(list(workspace.attempts(STAGE).iterdir())) == 1
+
+
+def test_a_claim_whose_maker_died_before_it_said_more_is_taken_over_at_once(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    maker = claimant(workspace, "a", dead())
+    with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
+        context.setattr(maker.journal, "claimed", die)
+        maker.claim(STAGE, "toy", {})
+    assert claimant(workspace, "b").claim(STAGE, "toy", {}) is not None
 
 
 def test_a_dead_holder_is_journalled_as_lost_and_taken_over(workspace: Workspace) -> None:
