@@ -95,7 +95,7 @@ class Display:
     def __init__(self, view: View, experiments: Sequence[str]) -> None:
         self._view = view
         self._ids = list(experiments)
-        self._stages = _stages_of(view, experiments)
+        self._stages = {row.stage: (row.kind, row.cost) for row in view.stages_of(experiments)}
         self._started = time.monotonic()
         self._cost_at_start = self._remaining_cost()
         self._printed = 0.0
@@ -146,17 +146,3 @@ class Display:
 
     def _state(self, stage: str) -> str:
         return self._view.survey.stages.get(stage, "pending")
-
-
-def _stages_of(view: View, experiments: Sequence[str]) -> dict[str, tuple[str, float]]:
-    """The stages of `experiments` and all that they stand on: id to kind and expected cost."""
-    found: dict[str, tuple[str, float]] = {}
-    for identity in experiments:
-        experiment = view.experiments[identity]
-        pending = list(experiment.row.stages.values())
-        while pending:
-            row = experiment.plan.stages[pending.pop()]
-            if row.stage not in found:
-                found[row.stage] = (row.kind, row.cost)
-                pending.extend(row.parents)
-    return found

@@ -3,7 +3,7 @@
 Light: no pandas, no torch, and no look into the directories of stages except those of dead claims.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,7 @@ from results.files import WorkspaceError, read_json_or_none
 from results.journal import Index
 from results.layout import Workspace
 from results.plans import read_plans
-from results.records import ExperimentRow, PlanRecord
+from results.records import ExperimentRow, PlanRecord, StageRow
 from results.status import Counts, Facts, Survey, survey
 from workers.failures import held_kinds, verdict
 from workers.processes import ProcessIdentity
@@ -114,6 +114,19 @@ class View:
             raise WorkspaceError(f"no experiment {text!r} in {self.workspace.root}; {self._near(text)}")
         listed = ", ".join(f"{one.id} ({one.plan.scale}, {one.plan.preset})" for one in fitting[:6])
         raise WorkspaceError(f"{text!r} fits {len(fitting)} experiments; name one by its id: {listed}")
+
+    def stages_of(self, experiments: Sequence[str]) -> list[StageRow]:
+        """The stages of the experiments and all that they stand on, each once."""
+        found: dict[str, StageRow] = {}
+        for identity in experiments:
+            experiment = self.experiments[identity]
+            pending = list(experiment.row.stages.values())
+            while pending:
+                row = experiment.plan.stages[pending.pop()]
+                if row.stage not in found:
+                    found[row.stage] = row
+                    pending.extend(row.parents)
+        return list(found.values())
 
     def live_attempts(self, stage: str) -> set[str]:
         """The tokens of attempts at `stage` whose supervisors are not known to be dead."""

@@ -6,7 +6,7 @@ A kind is light: its recipe model is imported when a plan is made, its runner on
 import difflib
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
@@ -45,7 +45,8 @@ class Kind:
     `recipe` is the model of its settings. `runner` names a function `(recipe, context) -> StageResult` as
     `module:function`. `version` is the recipe version: raise it when a default, or code that changes what
     the kind computes, changes. `roles` are the parents it accepts. `reference` is how `stage.json` names
-    the kind: its registered name, or the `module:object` that defines it.
+    the kind: its registered name, or the `module:object` that defines it. `distributed` says that the runner also
+    works as one of several processes (`workers.ranks`).
     """
 
     name: str
@@ -54,6 +55,7 @@ class Kind:
     runner: str
     roles: tuple[str, ...] = ()
     reference: str = ""
+    distributed: bool = False
 
     def __post_init__(self) -> None:
         if not self.reference:
@@ -82,7 +84,7 @@ def find_kind(name: str) -> Kind:
             f"{reference} is a {type(kind).__name__}; a stage kind must be a workers.kinds.Kind"
         )
     if ":" in name:
-        return Kind(kind.name, kind.version, kind.recipe, kind.runner, kind.roles, reference=name)
+        return replace(kind, reference=name)
     return kind
 
 

@@ -19,6 +19,9 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
+Strategy = Literal["single", "ddp", "deepspeed-zero2", "deepspeed-zero3"]
+
+
 class Recipe(Settings):
     """The base of every stage recipe.
 
@@ -72,6 +75,10 @@ class Execution(Settings):
     `micro_batch` divides the recipe's batch (None: as large as fits); `checkpoint_seconds` and
     `checkpoint_steps` say how often recovery checkpoints are written (steps win when given);
     `hang_seconds` is how long a step may stand still before the child is killed.
+
+    With a `strategy` other than `single` the stage runs as `processes` processes, one a GPU where there are GPUs
+    (see `workers.strategies`): they share every effective batch, and the numbers are those of one process up to
+    rounding, apart from dropout's masks.
     """
 
     micro_batch: int | None = Field(default=None, ge=1)
@@ -82,6 +89,8 @@ class Execution(Settings):
     snapshots: tuple[int, ...] = ()
     device: Literal["auto", "cpu", "cuda"] = "auto"
     report_to: tuple[str, ...] = ()
+    strategy: Strategy = "single"
+    processes: int = Field(default=1, ge=1)
     service: Service = Service()
 
 

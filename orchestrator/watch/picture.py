@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from orchestrator.view import View
 from orchestrator.watch.bundles import Bundle, Bundles
-from results.records import StageRow
 
 UNFINISHED = ("pending", "running")
 
@@ -77,7 +76,7 @@ class Looker:
 
     def __post_init__(self) -> None:
         self._bundles = Bundles(self.view, self.clock)
-        rows = _stages_of(self.view, self.chosen)
+        rows = self.view.stages_of(self.chosen)
         self._ids, self._kinds = [row.stage for row in rows], [row.kind for row in rows]
         self._costs = [row.cost for row in rows]
         self._started, self._cost_at_start = self.clock(), self._remaining_cost()
@@ -137,17 +136,3 @@ class Looker:
         states = self.view.survey.stages
         pairs = zip(self._ids, self._costs, strict=True)
         return sum(cost for stage, cost in pairs if states[stage] in UNFINISHED)
-
-
-def _stages_of(view: View, chosen: Sequence[str]) -> list[StageRow]:
-    """The stages of the experiments and all that they stand on, each once."""
-    found: dict[str, StageRow] = {}
-    for identity in chosen:
-        experiment = view.experiments[identity]
-        pending = list(experiment.row.stages.values())
-        while pending:
-            row = experiment.plan.stages[pending.pop()]
-            if row.stage not in found:
-                found[row.stage] = row
-                pending.extend(row.parents)
-    return list(found.values())

@@ -1,12 +1,13 @@
 """Estimates of a study's cells: the mean over seeds with its interval, as numbers and as text."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import isfinite, nan
 from typing import Any
 
-from results.statistics import CONFIDENCE, Interval, combined_interval
+from results.statistics import CONFIDENCE, Interval, combined_interval, mean_interval
 from results.studies.cells import Cell
-from results.studies.scores import Scores
+from results.studies.scores import Score, Scores
 
 UNKNOWN = Interval(nan, nan, nan, 0)
 
@@ -30,6 +31,15 @@ def estimate(scores: Scores[Cell], benchmark: str, cell: Cell, apart: bool = Fal
     found = combined_interval([run.value for run in runs], [run.stderr for run in runs], items)
     spread = any(run.stderr is not None for run in runs)
     return _at_the_edge(found, items if spread else None, scores.measured[benchmark].measure.factor)
+
+
+def across_seeds(scores: Sequence[Score]) -> Interval:
+    """The mean of one score of each seed and its interval; with errors by prompt these count too."""
+    values = [score.value for score in scores]
+    if all(score.stderr is None for score in scores):
+        return mean_interval(values)
+    items = min((score.items for score in scores if score.items), default=None)
+    return combined_interval(values, [score.stderr for score in scores], items)
 
 
 def _at_the_edge(found: Interval, items: int | None, factor: float) -> Interval:

@@ -7,6 +7,7 @@ from typing import Generic
 
 import numpy as np
 
+from results.statistics.paired import without_gaps
 from results.studies.cells import Cell, Levels, fits, with_levels
 from results.studies.readings import READINGS, fitted_gain, nearest
 from results.studies.scores import Score, Scores, Seed
@@ -193,16 +194,3 @@ def complete(sides: list[Side[Cell]], relative: bool = False) -> Pairs[Cell]:
 
 def _finite(part: BySeed) -> BySeed:
     return {seed: value for seed, value in part.items() if isfinite(value)}
-
-
-def without_gaps(gaps: "np.ndarray[tuple[int, ...], np.dtype[np.bool_]]") -> tuple[list[int], list[int]]:
-    """Rows and columns that remain when whatever lacks the largest share goes first; a row before a column."""
-    rows, columns = list(range(gaps.shape[0])), list(range(gaps.shape[1]))
-    while rows and columns and gaps[np.ix_(rows, columns)].any():
-        part = gaps[np.ix_(rows, columns)]
-        by_row, by_column = part.mean(axis=1), part.mean(axis=0)
-        if by_row.max() >= by_column.max():
-            rows.pop(int(by_row.argmax()))
-        else:
-            columns.pop(int(by_column.argmax()))
-    return (rows, columns) if rows and columns else ([], [])

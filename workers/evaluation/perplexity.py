@@ -68,16 +68,24 @@ def documents(location: Location) -> list[Row]:
     Raises:
         BadInput: the data is missing or malformed.
     """
-    files = [location.file(name) for name in location.source.files]
-    usual = location.find(*NAMES)
-    if not files and usual is not None:
-        files = [usual]
+    files = corpus_files(location)
     rows = (
         [row for path in files for row in _file_rows(path)]
         if files
         else hub_rows(location, "default", "test")
     )
     return [row for row in required(rows, FIELDS, location.name) if row["text"].strip()]
+
+
+def corpus_files(location: Location) -> list[Path]:
+    """The files that the source names, else the one of a usual name, if there is one.
+
+    Raises:
+        BadInput: a file that the source names is missing.
+    """
+    files = [location.file(name) for name in location.source.files]
+    usual = location.find(*NAMES)
+    return [usual] if not files and usual is not None else files
 
 
 def _file_rows(path: Path) -> list[Row]:

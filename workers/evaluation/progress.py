@@ -2,13 +2,15 @@
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
 from results.files import read_json
 from results.records import MetricRow
+from results.schema import write_samples
 from workers.checkpoints import new_checkpoint
-from workers.context import StageContext, StageStopped
+from workers.context import StageContext, StageResult, StageStopped
 from workers.evaluation.answers import Answers
 from workers.evaluation.benchmark import Measurement, Sample
 
@@ -93,3 +95,15 @@ class Progress:
         self.finished = content["finished"]
         self._answers = content["answers"] if content.get("order") == ORDER else []
         self.items = self._items_before = content["items_before"]
+
+
+def write_finished(context: StageContext, samples: Sequence[Sample]) -> None:
+    """Write the samples of finished benchmarks as the stage's `samples.parquet`."""
+    with context.phase("save"):
+        rows = [{key: value for key, value in sample.items() if key != "generated"} for sample in samples]
+        write_samples(context.output / "samples.parquet", rows)
+
+
+def result_at(step: int | None, finished: Sequence[Finished]) -> StageResult:
+    """The stage's result: the rows of all finished benchmarks, at an optimizer step of the training."""
+    return StageResult([MetricRow(**{**row, "step": step}) for each in finished for row in each["metrics"]])

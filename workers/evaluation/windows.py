@@ -9,7 +9,7 @@ from workers.data.rows import read_rows
 from workers.evaluation.batches import Tokens
 from workers.evaluation.benchmark import Measurement, estimate_row
 from workers.evaluation.candidate import Candidate
-from workers.evaluation.perplexity import NAMES, exponential_row
+from workers.evaluation.perplexity import corpus_files, exponential_row
 from workers.evaluation.recall import recalled
 from workers.evaluation.sources import Location, hub_rows, locate, spread
 from workers.evaluation.statistics import mean, ratio
@@ -101,12 +101,7 @@ def texts(location: Location) -> list[str]:
     Raises:
         BadInput: the data is missing or malformed.
     """
-    files = [location.file(name) for name in location.source.files]
-    usual = location.find(*NAMES)
-    if not files and usual is not None:
-        files = [usual]
-    if not files:
-        files = _mirrored(location)
+    files = corpus_files(location) or _mirrored(location)
     if files:
         return [text for path in files for text in _file_texts(path)]
     return [_text(row, location.name) for row in hub_rows(location, "default", "test")]

@@ -14,7 +14,7 @@ from workers.judging.judge import Judge, Opinion, Question
 from workers.kinds import unknown
 from workers.models.cache import model_cache, tokenizer_cache
 from workers.models.loading import device_of
-from workers.models.quantization import DTYPES
+from workers.models.pretrained import MALFORMED, read_pretrained
 from workers.models.sources import ModelSource, hub_source
 from workers.specs.judge import ClassifierJudge, JudgeRecipe
 from workers.specs.model import ModelRecipe
@@ -117,25 +117,22 @@ def load_classifier(source: ModelSource, recipe: ModelRecipe, device: str) -> An
         BadInput: the files cannot be read as such a model, or lack the weights of its head.
     """
     from transformers import AutoModelForSequenceClassification
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
     try:
-        model, report = AutoModelForSequenceClassification.from_pretrained(
-            str(source.directory),
-            dtype=DTYPES[recipe.dtype],
-            trust_remote_code=False,
-            use_safetensors=True,
-            local_files_only=True,
+        model, report = read_pretrained(
+            AutoModelForSequenceClassification,
+            source.directory,
+            recipe.dtype,
+            device,
             output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError) as error:
+    except MALFORMED as error:
         raise BadInput(f"model {source.name}: {source.directory} cannot be loaded: {error}") from None
     if report["missing_keys"]:
         raise BadInput(
             f"model {source.name} is no trained classifier: its files lack {', '.join(sorted(report['missing_keys']))}"
         )
-    return model.requires_grad_(False).eval().to(device)
+    return model.requires_grad_(False).eval()
 
 
 def _tokenizer(source: ModelSource) -> Any:

@@ -1,6 +1,6 @@
 """Ready models for stages: bases that a warm worker keeps, and trained models on top of them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +12,9 @@ from results.layout import Workspace
 from workers.context import BadInput, Parent, StageContext
 from workers.models.adapters import attach_adapter
 from workers.models.cache import model_cache, tokenizer_cache
+from workers.models.pretrained import MALFORMED, read_pretrained
 from workers.models.pristine import Pristine
-from workers.models.quantization import DTYPES, bits_and_bytes, keep_storage, precision_name
+from workers.models.quantization import bits_and_bytes, keep_storage, precision_name
 from workers.models.sources import ModelSource, base_source, committed_parent, hub_source, parent_source
 from workers.specs.model import ModelRecipe, QuantizationRecipe
 
@@ -67,24 +68,17 @@ def load_model(
         BadInput: the files cannot be read as such a model.
     """
     from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
-    options: dict[str, Any] = {"device_map": {"": device}} if device != "cpu" else {}
-    configuration = bits_and_bytes(quantization)
-    if configuration is not None:
-        options["quantization_config"] = configuration
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            str(source.directory),
-            dtype=DTYPES[recipe.dtype],
+        model = read_pretrained(
+            AutoModelForCausalLM,
+            source.directory,
+            recipe.dtype,
+            device,
             attn_implementation=recipe.attention,
-            trust_remote_code=False,
-            use_safetensors=True,
-            local_files_only=True,
-            **options,
+            quantization_config=bits_and_bytes(quantization),
         )
-    except (OSError, ValueError, KeyError) as error:
+    except MALFORMED as error:
         raise BadInput(f"model {source.name}: {source.directory} cannot be loaded: {error}") from None
     keep_storage(model)
     return model.requires_grad_(False).eval()
@@ -110,8 +104,17 @@ def borrowed_base(
     """
     device = device_of(context)
     key = (source.key, precision_name(recipe.dtype, quantization), recipe.attention, device)
+    with borrowed(context, source, key, lambda: load_model(source, recipe, quantization, device)) as model:
+        yield model
+
+
+@contextmanager
+def borrowed(
+    context: StageContext, source: ModelSource, key: object, load: Callable[[], Any]
+) -> Iterator[Any]:
+    """What is kept under `key`, loaded where it is not, and given back as it was lent."""
     with context.phase("load"):
-        kept = model_cache(context).get(key, lambda: _keep(source, recipe, quantization, device))
+        kept: Kept = model_cache(context).get(key, lambda: _keep(load(), source))
     try:
         yield kept.model
     except BaseException:
@@ -220,10 +223,7 @@ def trained_directory(context: StageContext, parent: Parent, step: int | None) -
     return stored if stored.is_dir() else replay_to_step(context, parent, step)
 
 
-def _keep(
-    source: ModelSource, recipe: ModelRecipe, quantization: QuantizationRecipe | None, device: str
-) -> Kept:
-    model = load_model(source, recipe, quantization, device)
+def _keep(model: Any, source: ModelSource) -> Kept:
     return Kept(model, Pristine(model), source)
 
 

@@ -6,12 +6,11 @@ from typing import Any
 
 import torch
 
-from workers.context import BadInput, Parent, StageContext
+from workers.context import StageContext
 from workers.evaluation.batches import Tokens, batched, longest_first, right_padded
-from workers.evaluation.candidate import tokenizer_digest
 from workers.models.loading import load_tokenizer
 from workers.models.sources import parent_source
-from workers.ppo.backbones import borrowed_reward
+from workers.ppo.backbones import borrowed_reward, check_tokenizers, reward_parent
 from workers.ppo.forward import scores
 from workers.specs.model import ModelRecipe
 
@@ -59,28 +58,7 @@ def reward_model(
     parent = reward_parent(context)
     source = parent_source(parent)
     with context.phase("load"):
-        _check_tokenizer(tokenizer, load_tokenizer(context, source.directory), parent)
+        check_tokenizers(tokenizer, load_tokenizer(context, source.directory), parent)
     end_mark = bool(getattr(parent.stage.recipe, "end_mark", False))
     with borrowed_reward(context, source, recipe) as model:
         yield RewardModel(model, end_mark, batch_size)
-
-
-def reward_parent(context: StageContext) -> Parent:
-    """The parent in role `reward`.
-
-    Raises:
-        BadInput: there is none.
-    """
-    parent = context.parent("reward")
-    if parent is None:
-        kind = context.stage.kind.name
-        raise BadInput(f"`{kind}` needs a parent in role `reward`: the stage that trained the reward model")
-    return parent
-
-
-def _check_tokenizer(policy: Any, reward: Any, parent: Parent) -> None:
-    if tokenizer_digest(policy) != tokenizer_digest(reward):
-        raise BadInput(
-            f"the reward model of stage {parent.stage.id} has another tokenizer than the policy ({len(reward)} "
-            f"against {len(policy)} words): it reads the policy's tokens; train the reward model from the same base"
-        )

@@ -21,8 +21,8 @@ from workers.evaluation.forward import base_model
 from workers.identity import derive_seed
 from workers.models.adapters import lora_config, save_adapter, start_adapter
 from workers.models.cache import model_cache
-from workers.models.loading import Kept, borrowed_base, device_of, load_model, load_tokenizer
-from workers.models.pristine import Pristine
+from workers.models.loading import borrowed, borrowed_base, device_of, load_model, load_tokenizer
+from workers.models.pretrained import MALFORMED, read_pretrained
 from workers.models.quantization import DTYPES, bits_and_bytes, keep_storage, precision_name
 from workers.models.sources import ModelSource, base_source, parent_source
 from workers.specs.model import LoraRecipe, ModelRecipe, QuantizationRecipe
@@ -90,11 +90,11 @@ def borrowed_models(context: StageContext, recipe: PpoRecipe) -> Iterator[Models
     Raises:
         BadInput: a parent is missing or left no dense model, or the reward model has another tokenizer.
     """
-    source, parent = base_source(context, recipe.model), _reward_parent(context)
+    source, parent = base_source(context, recipe.model), reward_parent(context)
     scorer = parent_source(parent)
     with context.phase("load"):
         tokenizer = load_tokenizer(context, source.directory)
-        _check_tokenizers(tokenizer, load_tokenizer(context, scorer.directory), parent)
+        check_tokenizers(tokenizer, load_tokenizer(context, scorer.directory), parent)
     value_adapter = recipe.value_adapter or recipe.adapter
     with (
         borrowed_base(context, source, recipe.model, recipe.adapter.quantization) as policy,
@@ -135,15 +135,10 @@ def borrowed_reward(
     """A frozen reward model in evaluation mode, kept warm as `borrowed_base` keeps a language model."""
     device = device_of(context)
     key = ("reward", source.key, precision_name(recipe.dtype, quantization), recipe.attention, device)
-    with context.phase("load"):
-        kept: Kept = model_cache(context).get(key, lambda: _keep(source, recipe, quantization, device))
-    try:
-        yield kept.model
-    except BaseException:
-        model_cache(context).forget(key)
-        raise
-    finally:
-        kept.pristine.restore()
+    with borrowed(
+        context, source, key, lambda: load_scorer(source.directory, recipe, device, quantization)
+    ) as model:
+        yield model
 
 
 def load_scorer(
@@ -155,54 +150,52 @@ def load_scorer(
         BadInput: the files cannot be read as such a model.
     """
     from transformers import AutoModelForSequenceClassification
-    from transformers.utils import logging
     from trl.trainer.reward_trainer import suppress_seqcls_warning
 
-    logging.disable_progress_bar()
-    options: dict[str, Any] = {"device_map": {"": device}} if device != "cpu" else {}
     storage = bits_and_bytes(quantization)
     if storage is not None:
         storage.llm_int8_skip_modules = ["score"]
-        options["quantization_config"] = storage
     try:
         with suppress_seqcls_warning():
-            model = AutoModelForSequenceClassification.from_pretrained(
-                str(directory),
+            model = read_pretrained(
+                AutoModelForSequenceClassification,
+                directory,
+                recipe.dtype,
+                device,
                 num_labels=1,
-                dtype=DTYPES[recipe.dtype],
                 attn_implementation=recipe.attention,
-                trust_remote_code=False,
-                use_safetensors=True,
-                local_files_only=True,
-                **options,
+                quantization_config=storage,
             )
-    except (OSError, ValueError, KeyError) as error:
+    except MALFORMED as error:
         raise BadInput(f"{directory} cannot be loaded as a reward model: {error}") from None
     keep_storage(model)
     without_dropout(model)
     return model.requires_grad_(False).eval()
 
 
-def _keep(
-    source: ModelSource, recipe: ModelRecipe, quantization: QuantizationRecipe | None, device: str
-) -> Kept:
-    model = load_scorer(source.directory, recipe, device, quantization)
-    return Kept(model, Pristine(model), source)
+def reward_parent(context: StageContext) -> Parent:
+    """The parent in role `reward`.
 
-
-def _reward_parent(context: StageContext) -> Parent:
+    Raises:
+        BadInput: there is none.
+    """
     parent = context.parent("reward")
     if parent is None:
-        raise BadInput("`ppo` needs a parent in role `reward`: the stage that trained the reward model")
+        kind = context.stage.kind.name
+        raise BadInput(f"`{kind}` needs a parent in role `reward`: the stage that trained the reward model")
     return parent
 
 
-def _check_tokenizers(policy: Any, reward: Any, parent: Parent) -> None:
+def check_tokenizers(policy: Any, reward: Any, parent: Parent) -> None:
+    """Refuse a reward model that reads other tokens than the policy writes.
+
+    Raises:
+        BadInput: the two tokenizers differ.
+    """
     if tokenizer_digest(policy) != tokenizer_digest(reward):
         raise BadInput(
             f"the reward model of stage {parent.stage.id} has another tokenizer than the policy ({len(reward)} "
-            f"against {len(policy)} words): value and reward read the policy's tokens; train the reward model from the "
-            "same base"
+            f"against {len(policy)} words): it reads the policy's tokens; train the reward model from the same base"
         )
 
 

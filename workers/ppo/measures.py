@@ -12,6 +12,9 @@ from workers.ppo.backbones import Models
 from workers.ppo.divergences import entropy, expected, js_full
 from workers.ppo.episodes import Batch, Episode
 
+SAMPLES_KEPT = 64
+"""So many episodes of the last rollout are kept as text."""
+
 
 @dataclass(frozen=True)
 class Scoring:
@@ -87,3 +90,20 @@ def texts(tokenizer: Any, episodes: Sequence[Episode]) -> list[str]:
     prompts = tokenizer.batch_decode([list(one.prompt) for one in episodes], skip_special_tokens=True)
     responses = tokenizer.batch_decode([list(one.response) for one in episodes], skip_special_tokens=True)
     return [prompt + response for prompt, response in zip(prompts, responses, strict=True)]
+
+
+def rollout_samples(
+    tokenizer: Any, episodes: Sequence[Episode], scores: Sequence[float]
+) -> list[dict[str, Any]]:
+    """Rows for `samples.parquet`: the first of the episodes as text, with their scores."""
+    return [
+        {
+            "task": "rollout",
+            "item": place,
+            "prompt": tokenizer.decode(list(one.prompt), skip_special_tokens=True),
+            "completion": tokenizer.decode(list(one.response), skip_special_tokens=True),
+            "score": score,
+            "verdict": "ended" if one.ended else "cut",
+        }
+        for place, (one, score) in enumerate(zip(episodes[:SAMPLES_KEPT], scores, strict=False))
+    ]

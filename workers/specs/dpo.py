@@ -24,4 +24,4 @@ class DpoRecipe(Recipe):
     training: Training = Training()
 
 
-DPO = Kind("dpo", 1, DpoRecipe, "workers.stages.dpo:run", roles=("base", "reference"))
+DPO = Kind("dpo", 1, DpoRecipe, "workers.stages.dpo:run", roles=("base", "reference"), distributed=True)

@@ -57,4 +57,4 @@ class PretrainRecipe(Recipe):
         return self
 
 
-PRETRAIN = Kind("pretrain", 1, PretrainRecipe, "workers.stages.pretrain:run", roles=("tokens",))
+PRETRAIN = Kind("pretrain", 1, PretrainRecipe, "workers.stages.pretrain:run", roles=("tokens",), distributed=True)

@@ -24,4 +24,4 @@ class SftRecipe(Recipe):
     training: Training = Training()
 
 
-SFT = Kind("sft", 1, SftRecipe, "workers.stages.sft:run", roles=("base",))
+SFT = Kind("sft", 1, SftRecipe, "workers.stages.sft:run", roles=("base",), distributed=True)

@@ -4,11 +4,10 @@ import torch
 
 import workers.evaluation.harness  # noqa: F401  (so that a child's warm-up pays for lm-eval, not its first stage)
 from results.records import MetricRow
-from results.schema import write_samples
 from workers.context import BadInput, StageContext, StageResult
 from workers.evaluation.benchmark import Measurement, Sample, checked, find_benchmark
 from workers.evaluation.candidate import Candidate
-from workers.evaluation.progress import Progress
+from workers.evaluation.progress import Progress, result_at, write_finished
 from workers.identity import derive_seed
 from workers.models.loading import trained_model
 from workers.quantization.trained import quantizers_of
@@ -36,8 +35,7 @@ def run(recipe: EvaluateRecipe, context: StageContext) -> StageResult:
             progress.finish(_measure(benchmark, candidate))
     samples = [sample for finished in progress.finished for sample in finished["samples"]]
     _write(recipe, context, samples)
-    rows = [row for finished in progress.finished for row in finished["metrics"]]
-    return StageResult([MetricRow(**{**row, "step": recipe.step}) for row in rows])
+    return result_at(recipe.step, progress.finished)
 
 
 def _measure(benchmark: Benchmark, candidate: Candidate) -> Measurement:
@@ -62,8 +60,5 @@ def _check_names(recipe: EvaluateRecipe) -> None:
 def _write(recipe: EvaluateRecipe, context: StageContext, samples: list[Sample]) -> None:
     """Write the samples that are kept: none, generations, or every item."""
     kept = [sample for sample in samples if sample["generated"] or recipe.keep_samples == "all"]
-    if recipe.keep_samples == "none" or not kept:
-        return
-    with context.phase("save"):
-        rows = [{key: value for key, value in sample.items() if key != "generated"} for sample in kept]
-        write_samples(context.output / "samples.parquet", rows)
+    if kept and recipe.keep_samples != "none":
+        write_finished(context, kept)

@@ -2,12 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
-from results.records import MetricRow
-from results.schema import write_samples
 from workers.context import BadInput, StageContext, StageResult
 from workers.evaluation.answers import Answers
 from workers.evaluation.benchmark import Measurement, Sample, estimate_row
-from workers.evaluation.progress import Progress
+from workers.evaluation.progress import Progress, result_at, write_finished
 from workers.evaluation.statistics import mean
 from workers.judging.factuality import Checked, Fact, factuality_rows
 from workers.judging.factuality_extraction import Facts, open_extractor
@@ -31,15 +29,8 @@ def run(recipe: FactualityRecipe, context: StageContext) -> StageResult:
     if not progress.finished:
         found = _checked(recipe, context, items, progress.answers())
         progress.finish(_measured(recipe, context, found))
-    finished = progress.finished[0]
-    with context.phase("save"):
-        rows = [
-            {key: value for key, value in sample.items() if key != "generated"}
-            for sample in finished["samples"]
-        ]
-        write_samples(context.output / "samples.parquet", rows)
-    step = step_of(context)
-    return StageResult([MetricRow(**{**row, "step": step}) for row in finished["metrics"]])
+    write_finished(context, progress.finished[0]["samples"])
+    return result_at(step_of(context), progress.finished)
 
 
 def _check_named(recipe: FactualityRecipe) -> None:

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 import torch
 
 from results.records import MetricRow
-from results.schema import write_samples
 from workers.context import BadInput, StageContext, StageResult
 from workers.evaluation.benchmark import Measurement, Sample, dropped_row
 from workers.evaluation.best_of import best_answers, best_rows
@@ -14,7 +13,7 @@ from workers.evaluation.candidate import Candidate
 from workers.evaluation.completions import shape_rows
 from workers.evaluation.drawing import Drawing
 from workers.evaluation.generation import Choose, Completion, greedy
-from workers.evaluation.progress import Progress
+from workers.evaluation.progress import Progress, result_at, write_finished
 from workers.evaluation.questions import Asked, asked
 from workers.evaluation.recall import recalled
 from workers.evaluation.sources import locate
@@ -40,11 +39,8 @@ def run(recipe: GenerateRecipe, context: StageContext) -> StageResult:
                 candidate.answers = progress.answers()
                 progress.finish(_answered(prompts, recipe, candidate, reward))
     samples = [sample for finished in progress.finished for sample in finished["samples"]]
-    with context.phase("save"):
-        rows = [{key: value for key, value in sample.items() if key != "generated"} for sample in samples]
-        write_samples(context.output / "samples.parquet", rows)
-    metrics = [row for finished in progress.finished for row in finished["metrics"]]
-    return StageResult([MetricRow(**{**row, "step": recipe.step}) for row in metrics])
+    write_finished(context, samples)
+    return result_at(recipe.step, progress.finished)
 
 
 @contextmanager

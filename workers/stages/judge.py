@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 from results.records import MetricRow
-from results.schema import write_samples
 from workers.context import StageContext, StageResult, metric
 from workers.evaluation.benchmark import Measurement, Sample, estimate_row
-from workers.evaluation.progress import Progress
+from workers.evaluation.progress import Progress, result_at, write_finished
 from workers.evaluation.statistics import mean
 from workers.judging import pairwise, single
 from workers.judging.items import Item, Items, items_of, shape_rows_of, step_of
@@ -28,15 +27,8 @@ def run(recipe: JudgeRecipe, context: StageContext) -> StageResult:
     if not progress.finished:
         with open_judge(recipe, context) as judge:
             progress.finish(_judged(recipe, context, found, judge, progress))
-    finished = progress.finished[0]
-    with context.phase("save"):
-        rows = [
-            {key: value for key, value in sample.items() if key != "generated"}
-            for sample in finished["samples"]
-        ]
-        write_samples(context.output / "samples.parquet", rows)
-    step = step_of(context)
-    return StageResult([MetricRow(**{**row, "step": step}) for row in finished["metrics"]])
+    write_finished(context, progress.finished[0]["samples"])
+    return result_at(step_of(context), progress.finished)
 
 
 def _judged(

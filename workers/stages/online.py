@@ -12,10 +12,12 @@ from workers.identity import derive_seed
 from workers.models.adapters import lora_config, start_adapter
 from workers.models.loading import load_tokenizer
 from workers.models.sources import base_source
-from workers.online.reward import RewardModel, reward_model, reward_parent
+from workers.online.reward import RewardModel, reward_model
 from workers.online.rows import GenerationRows
 from workers.online.trainers import OnlineTrainer, StageGrpoTrainer, StageRlooTrainer
+from workers.ppo.backbones import reward_parent
 from workers.ppo.checks import Diverged, check_positions
+from workers.ppo.measures import rollout_samples
 from workers.ppo.prompts import Tokens, load_prompts
 from workers.specs.online import GrpoRecipe, OnlineRecipe, RlooRecipe
 from workers.specs.ppo import PpoRecipe, Rollout
@@ -29,7 +31,6 @@ from workers.training.trainers import sample_dataset
 SCORED_TOGETHER = 32
 LAST_STEPS = 10
 """A run's figures are means over its last generations, so many of them, as PPO's are."""
-SAMPLES_KEPT = 64
 COLUMNS = {"score": "", "true_kl": "nats", "entropy": "nats", "response_length": "tokens"}
 """Figures that are columns of `results.load`, with their units: those of `ppo`."""
 FURTHER = {"ended": "share", "loss": ""}
@@ -154,19 +155,7 @@ def _give(
 def _write(context: StageContext, trainer: OnlineTrainer) -> None:
     trainer.save_weights(context.output)
     write_curves(context.output / "curves.parquet", curve_rows(trainer.state.log_history))
-    decode = trainer.processing_class.decode
-    pairs = list(zip(trainer.last, trainer.last_scores, strict=False))[:SAMPLES_KEPT]
-    rows = [
-        {
-            "task": "rollout",
-            "item": place,
-            "prompt": decode(list(one.prompt), skip_special_tokens=True),
-            "completion": decode(list(one.response), skip_special_tokens=True),
-            "score": score,
-            "verdict": "ended" if one.ended else "cut",
-        }
-        for place, (one, score) in enumerate(pairs)
-    ]
+    rows = rollout_samples(trainer.processing_class, trainer.last, trainer.last_scores)
     write_samples(context.output / "samples.parquet", rows)
 
 

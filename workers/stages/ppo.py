@@ -10,6 +10,7 @@ from workers.context import StageContext, StageResult, metric
 from workers.ppo.backbones import Models, borrowed_models
 from workers.ppo.checks import Diverged
 from workers.ppo.loop import Loop
+from workers.ppo.measures import rollout_samples
 from workers.ppo.prompts import load_prompts
 from workers.specs.ppo import PpoRecipe
 from workers.training.run import bring_snapshots
@@ -17,7 +18,6 @@ from workers.training.seeding import prepare
 
 LAST_STEPS = 10
 """A run's figures are means over its last rollouts, so many steps of them."""
-SAMPLES_KEPT = 64
 SUMMARY = {
     "score": "",
     "true_kl": "nats",
@@ -85,23 +85,9 @@ def _write(context: StageContext, loop: Loop, models: Models) -> None:
         if name != "step"
     ]
     write_curves(context.output / "curves.parquet", rows)
-    write_samples(context.output / "samples.parquet", _samples(loop, models))
-
-
-def _samples(loop: Loop, models: Models) -> list[dict[str, Any]]:
-    decode = models.tokenizer.decode
-    pairs = list(zip(loop.last, loop.last_scores, strict=True))[:SAMPLES_KEPT]
-    return [
-        {
-            "task": "rollout",
-            "item": place,
-            "prompt": decode(list(one.prompt), skip_special_tokens=True),
-            "completion": decode(list(one.response), skip_special_tokens=True),
-            "score": score,
-            "verdict": "ended" if one.ended else "cut",
-        }
-        for place, (one, score) in enumerate(pairs)
-    ]
+    write_samples(
+        context.output / "samples.parquet", rollout_samples(models.tokenizer, loop.last, loop.last_scores)
+    )
 
 
 def _metrics(loop: Loop) -> list[Any]:

@@ -1,15 +1,16 @@
 """Figures F2 and F3: scores along the training, over the number of samples seen."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from math import isfinite
 
 from results.files import WorkspaceError
-from results.statistics import Interval, combined_interval, mean_interval
+from results.statistics import Interval
 from results.studies.alignment.cells import Cell, title
 from results.studies.alignment.scores import Scores
 from results.studies.drawing import Figure, Point
+from results.studies.estimates import across_seeds
 from results.studies.measurements import Measurements
 from results.studies.recipes import stage_recipes
 from results.studies.scores import Curves, Score
@@ -106,15 +107,7 @@ def _estimates(curves: Curves, change: Change) -> list[tuple[float, Interval]]:
             changed = change(score, line[0])
             if isfinite(changed.value):
                 by_step.setdefault(score.step, []).append(changed)
-    return [(step, _interval(found)) for step, found in sorted(by_step.items())]
-
-
-def _interval(found: Sequence[Score]) -> Interval:
-    values = [score.value for score in found]
-    if all(score.stderr is None for score in found):
-        return mean_interval(values)
-    items = min((score.items for score in found if score.items), default=None)
-    return combined_interval(values, [score.stderr for score in found], items)
+    return [(step, across_seeds(found)) for step, found in sorted(by_step.items())]
 
 
 def _change(benchmark: str, design: Design) -> Change:

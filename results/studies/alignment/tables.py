@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from results.studies import tables
 from results.studies.alignment.cells import Cell
 from results.studies.alignment.layouts import LAYOUTS, Column
 from results.studies.alignment.scores import Scores
@@ -15,24 +16,10 @@ SHAPES = "Shape: length in tokens, share of repeated trigrams, share of answers 
 
 
 @dataclass(frozen=True)
-class Sources:
-    """Where a table's figures come from; at least one is given. `shape` adds the shape of judged answers."""
+class Sources(tables.Sources[Cell]):
+    """Where a table's figures come from; `shape` adds the shape of judged answers."""
 
-    store: Scores | None = None
-    published: Scores | None = None
     shape: bool = False
-
-    @property
-    def first(self) -> Scores:
-        """The store, or the published figures where they are shown alone.
-
-        Raises:
-            ValueError: there is neither.
-        """
-        found = self.store or self.published
-        if found is None:
-            raise ValueError("a table needs a store, published figures, or both")
-        return found
 
 
 def results_table(name: str, sources: Sources) -> Table:

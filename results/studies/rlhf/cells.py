@@ -30,7 +30,6 @@ class Cell(NamedTuple):
         return short(self)
 
 
-PENALISED = ("kl", "clamped_kl", "bregman", "squared_error", "jensen_shannon", "negative_kl")
 FREE = ("none", "dropout_only")
 
 REGULARIZERS = {

@@ -3,9 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from results.files import WorkspaceError
-from results.statistics import Interval, combined_interval, mean_interval
 from results.studies.drawing import Figure, Point
-from results.studies.estimates import UNKNOWN, estimate
+from results.studies.estimates import UNKNOWN, across_seeds, estimate
 from results.studies.rlhf.cells import FULL, PPO, REGULARIZERS, SUPERVISED, Cell, labels, ordered, short
 from results.studies.rlhf.scores import HORIZON, WINDOW, Scores
 from results.studies.scores import Score
@@ -55,20 +54,12 @@ def _lines(scores: Scores, benchmark: str, cells: Iterable[Cell]) -> Iterator[tu
             yield cell, [[line[place] for line in lines] for place in places]
 
 
-def _interval(found: Sequence[Score]) -> Interval:
-    values = [score.value for score in found]
-    if all(score.stderr is None for score in found):
-        return mean_interval(values)
-    items = min((score.items for score in found if score.items), default=None)
-    return combined_interval(values, [score.stderr for score in found], items)
-
-
 def _measured(store: Scores, benchmark: str, panel: str, cells: Iterable[Cell]) -> Iterator[Point]:
     for cell, checkpoints in _lines(store, benchmark, cells):
         for found in checkpoints:
             place = sum(score.step for score in found) / len(found)
             series, style = _series(cell)
-            yield Point(panel, series, place, _interval(found), style=style)
+            yield Point(panel, series, place, across_seeds(found), style=style)
 
 
 def _printed(published: Scores, benchmark: str, panel: str, cells: Iterable[Cell]) -> Iterator[Point]:

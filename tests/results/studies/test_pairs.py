@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from results.statistics.paired import without_gaps
 from results.studies.alignment.cells import Cell
-from results.studies.pairs import Side, complete, without_gaps
+from results.studies.pairs import Side, complete
 
 CELL = Cell("mistral-7b", "beavertails", "harmless", "sft", "qlora", "single")
 SHAPES = arrays.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=6)
