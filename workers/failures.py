@@ -6,7 +6,7 @@ Every rule reads only the records of the attempts at a stage, so a supervisor, `
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from results.records import AttemptRecord, Ending
 
@@ -44,13 +44,25 @@ def verdict(attempts: list[AttemptRecord], code: str | None = None) -> Verdict:
 
 
 def next_micro_batch(attempts: list[AttemptRecord], batch_size: int) -> int | None:
-    """The micro-batch of the next try: halved after a GPU out of memory, else what was planned (None)."""
+    """The micro-batch of the next try: halved after memory ran out where it computes, else as planned (None).
+
+    A micro-batch that was planned larger than the batch counts as the batch, so that every halving makes a difference.
+    """
     sizes = [
-        record["execution"].get("micro_batch") or batch_size
+        min(record["execution"].get("micro_batch") or batch_size, batch_size)
         for record in attempts
         if record["ending"] == "gpu_out_of_memory"
     ]
     return max(1, min(sizes) // 2) if sizes else None
+
+
+def whole_batch(recipe: Any) -> int:
+    """The rows that a stage computes together when nothing divides them: what a micro-batch is a part of."""
+    for holder in (getattr(recipe, "rollout", None), getattr(recipe, "training", None), recipe):
+        size = getattr(holder, "batch_size", None)
+        if size is not None:
+            return int(size)
+    return 1
 
 
 def signature(record: AttemptRecord) -> str:

@@ -79,6 +79,9 @@ class Execution(Settings):
     With a `strategy` other than `single` the stage runs as `processes` processes, one a GPU where there are GPUs
     (see `workers.strategies`): they share every effective batch, and the numbers are those of one process up to
     rounding, apart from dropout's masks.
+
+    `chunked_loss` lets pre-training compute its loss without all logits at once, `padding_free` SFT and DPO their
+    batches without padding; other kinds do as they always do. Both change no more than the last bits.
     """
 
     micro_batch: int | None = Field(default=None, ge=1)
@@ -86,6 +89,8 @@ class Execution(Settings):
     checkpoint_steps: int | None = Field(default=None, ge=1)
     hang_seconds: float = Field(default=1800.0, gt=0)
     gradient_checkpointing: bool = False
+    chunked_loss: bool = False
+    padding_free: bool = False
     snapshots: tuple[int, ...] = ()
     device: Literal["auto", "cpu", "cuda"] = "auto"
     report_to: tuple[str, ...] = ()

@@ -39,6 +39,11 @@ class PretrainRecipe(Recipe):
     quantization: QuantizedTraining | None = None
     divergence: DivergenceRule | None = None
 
+    @property
+    def plain_head(self) -> bool:
+        """Whether the output head computes with its weights as they are."""
+        return self.quantization is None or not (self.quantization.linear and self.quantization.head)
+
     @model_validator(mode="after")
     def _combination_makes_sense(self) -> "PretrainRecipe":
         shape, quantization = self.model.shape, self.quantization
@@ -57,4 +62,6 @@ class PretrainRecipe(Recipe):
         return self
 
 
-PRETRAIN = Kind("pretrain", 1, PretrainRecipe, "workers.stages.pretrain:run", roles=("tokens",), distributed=True)
+PRETRAIN = Kind(
+    "pretrain", 1, PretrainRecipe, "workers.stages.pretrain:run", roles=("tokens",), distributed=True
+)

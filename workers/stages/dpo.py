@@ -18,6 +18,7 @@ from workers.specs.dpo import DpoRecipe
 from workers.training.arguments import trainer_arguments
 from workers.training.callbacks import StageCallback
 from workers.training.models import model_to_train
+from workers.training.padding_free import compute_without_padding
 from workers.training.reference import ReferenceRows, read_reference
 from workers.training.run import stage_callback, train
 from workers.training.seeding import prepare
@@ -116,4 +117,6 @@ def _trainer(
         callbacks=[callback],
     )
     start_adapter(trainer.model, derive_seed(recipe.seed, "initialisation"))
+    if context.execution.padding_free:
+        compute_without_padding(trainer.model.get_base_model())
     return trainer

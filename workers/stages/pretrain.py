@@ -16,6 +16,7 @@ from workers.quantization.projection import projected_metrics
 from workers.specs.pretrain import PretrainRecipe
 from workers.training.arguments import trainer_arguments
 from workers.training.callbacks import StageCallback
+from workers.training.chunked import compute_loss_in_chunks
 from workers.training.divergence import LossWatch
 from workers.training.language import sequence_losses
 from workers.training.quantized import optimizer_of, quantize
@@ -63,6 +64,9 @@ def _trainer(
     seed = derive_seed(recipe.seed, "initialisation")
     model = fresh_model(recipe.model, recipe.model.shape, tokenizer, seed).to(device_of(context))
     rounding = quantize(model, recipe)
+    chunked = context.execution.chunked_loss and recipe.plain_head
+    if chunked:
+        compute_loss_in_chunks(model)
     callback = stage_callback(context, recipe, recipe.training)
     trainer = PretrainTrainer(
         model=model,
@@ -76,7 +80,8 @@ def _trainer(
     if recipe.divergence is not None:
         callback.watch = LossWatch(recipe.divergence, recipe.training.steps)
     if recipe.training.validation_steps is not None:
-        losses = sequence_losses(validation_rows(recipe, context, tokenizer), recipe.training.autocast)
+        held_out = validation_rows(recipe, context, tokenizer)
+        losses = sequence_losses(held_out, recipe.training.autocast, chunked)
         callback.validator = Validator(recipe.training, losses)
     return trainer, callback
 

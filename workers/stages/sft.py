@@ -94,6 +94,7 @@ def _trainer(
     arguments = SFTConfig(
         **trainer_arguments(context, recipe, recipe.training),
         max_length=None,
+        padding_free=context.execution.padding_free,
         dataset_kwargs={"skip_prepare_dataset": True},
     )
     trainer = StageSftTrainer(

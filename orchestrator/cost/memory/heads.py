@@ -10,12 +10,14 @@ LOGIT_BYTES = 12.0
 """A logit in transformers' loss, at its highest: log-probability and two gradients, all in float32."""
 
 
-def fused_head(held: Held, tokens: float, device: Device) -> float:
-    """TRL's fused head (SFT, DPO): a tile of logits, the states that it reads, and their gradient in float32."""
-    shape = held.shape
+def fused_head(held: Held, tokens: float, device: Device, width: int | None = None) -> float:
+    """TRL's fused head (SFT, DPO, pre-training in chunks): a tile of logits, the states that it reads, and their
+    gradient in float32. `width` are the words of a tile, by default TRL's own.
+    """
+    shape, width = held.shape, TILE_WORDS if width is None else width
     positions = min(tokens, TILE_TOKENS)
-    words = min(TILE_WORDS, shape.vocabulary)
-    buffer = positions * (held.computed * TILE_WORDS + device.fold_bytes * words)
+    words = min(width, shape.vocabulary)
+    buffer = positions * (held.computed * width + device.fold_bytes * words)
     states = tokens * shape.hidden * (held.weight_bytes + FLOAT32)
     cast = held.computed * words * shape.hidden if held.casts_weights else 0.0
     return buffer + states + cast

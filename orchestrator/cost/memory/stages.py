@@ -71,7 +71,7 @@ def training_step(
         execution.gradient_checkpointing,
         training.optimizer,
         training.batch_size // micro,
-        _logits(kind, held, rows, device),
+        _logits(kind, recipe, held, rows, device, execution.chunked_loss),
     )
 
 
@@ -112,10 +112,14 @@ def _dropout(model: ModelRecipe) -> float:
     return FRESH_DROPOUT if shape.dropout is None else shape.dropout
 
 
-def _logits(kind: str, held: Held, rows: Rows, device: Device) -> float:
+def _logits(kind: str, recipe: Any, held: Held, rows: Rows, device: Device, chunked: bool) -> float:
     if kind == "reward":
         return 0.0
-    return whole_logits(held, rows.tokens) if kind == "pretrain" else fused_head(held, rows.tokens, device)
+    if kind != "pretrain":
+        return fused_head(held, rows.tokens, device)
+    if chunked and recipe.plain_head:
+        return fused_head(held, rows.tokens, device, device.chunk_words)
+    return whole_logits(held, rows.tokens)
 
 
 def _asked(

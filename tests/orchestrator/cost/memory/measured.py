@@ -48,6 +48,7 @@ class Case:
     length: int = 128
     padded: bool = True
     checkpointing: bool = False
+    chunked: bool = False
     adapter: LoraRecipe | None = None
     dtype: str = "float32"
     autocast: str = "none"
@@ -72,7 +73,12 @@ class Case:
     @property
     def execution(self) -> Execution:
         """How it is run."""
-        return Execution(device="cpu", micro_batch=self.micro, gradient_checkpointing=self.checkpointing)
+        return Execution(
+            device="cpu",
+            micro_batch=self.micro,
+            gradient_checkpointing=self.checkpointing,
+            chunked_loss=self.chunked,
+        )
 
     @property
     def recipe(self) -> Recipe:
