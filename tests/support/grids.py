@@ -48,13 +48,20 @@ def start_supervisor(
     workspace: Workspace, submission: Submission, bundle: int = 0, linger: float = 30.0
 ) -> subprocess.Popen[bytes]:
     """Start the real supervisor process on one bundle."""
-    command = [sys.executable, "-m", "workers.supervisor", "--workspace", str(workspace.root)]
-    command += ["--submission", submission.id, "--bundle", str(bundle), "--linger", str(linger)]
-    command += ["--name", f"{submission.id}-{bundle}-{time.time_ns()}"]
+    command = supervisor_command(workspace, submission, bundle, linger)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     workspace.logs.mkdir(parents=True, exist_ok=True)
     with open(workspace.logs / "supervisors.log", "ab") as log:
         return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+
+
+def supervisor_command(
+    workspace: Workspace, submission: Submission, bundle: int = 0, linger: float = 30.0
+) -> list[str]:
+    """What starts the real supervisor on one bundle."""
+    command = [sys.executable, "-m", "workers.supervisor", "--workspace", str(workspace.root)]
+    command += ["--submission", submission.id, "--bundle", str(bundle), "--linger", str(linger)]
+    return [*command, "--name", f"{submission.id}-{bundle}-{time.time_ns()}"]
 
 
 def index_of(workspace: Workspace) -> Index:

@@ -14,7 +14,7 @@ from results.files import read_json
 from results.journal import Journal
 from results.layout import Workspace
 from tests.support.grids import index_of, start_supervisor, submit_toys
-from tests.support.toys import TOY, ToyRecipe
+from tests.support.toys import TOY, ToyRecipe, Weight
 from workers.recipe import Execution
 from workers.stage import Stage
 
@@ -80,7 +80,7 @@ def test_a_stage_that_kills_its_worker_each_time_is_given_up(workspace: Workspac
 
 
 def test_gpu_out_of_memory_halves_the_micro_batch_down_to_one(workspace: Workspace) -> None:
-    stage = toy(fault="gpu memory")
+    stage = toy(fault="gpu memory", training=Weight(steps=1, batch_size=8))
     run(workspace, [stage], execution=Execution(micro_batch=8))
     sizes = [record["execution"]["micro_batch"] for record in index_of(workspace).endings[stage.id]]
     assert sizes == [8, 4, 2, 1]
