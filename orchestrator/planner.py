@@ -23,6 +23,7 @@ from orchestrator.plan import PlannedExperiment, PlannedStage
 from orchestrator.settings import Shared
 from workers.identity import recipe_digest, stage_id
 from workers.recipe import Execution, Recipe, Resources
+from workers.strategies import objection, with_processes
 
 EXPERIMENT_ID_LENGTH = 12
 AFFINITY_LENGTH = 16
@@ -50,6 +51,7 @@ class _Maker:
     resolved: dict[int, tuple[Recipe, str]] = field(default_factory=dict)
     costs: dict[Any, float] = field(default_factory=dict)
     shapes: dict[int, str] = field(default_factory=dict)
+    divided: dict[Execution, Execution] = field(default_factory=dict)
 
     @classmethod
     def of(cls, grid: Grid, rule: StageRule) -> "_Maker":
@@ -189,7 +191,7 @@ class Planner:
     ) -> PlannedStage:
         recipe, seed, parents = content
         resources = maker.resources.get(vector)
-        execution = maker.execution.get(vector)
+        execution = self._execution(maker, vector, recipe, resources)
         shape = maker.shapes.get(id(resources))
         if shape is None:
             shape = maker.shapes[id(resources)] = resources.shape
@@ -206,6 +208,25 @@ class Planner:
             cost=self._cost(maker, recipe, parents, resources, execution),
             affinity=self._affinity(identity, recipe, parents),
         )
+
+    def _execution(self, maker: _Maker, vector: Vector, recipe: Recipe, resources: Resources) -> Execution:
+        """The execution with its number of processes; equal ones stay one object.
+
+        Raises:
+            GridError: the stage cannot run as several processes, or not as these.
+        """
+        given, rule = maker.execution.get(vector), maker.rule
+        if given.strategy == "single" and given.processes == 1:
+            return given
+        try:
+            execution = with_processes(given, resources)
+            reason = objection(rule.kind, recipe, execution)
+        except ValueError as error:
+            execution, reason = given, str(error)
+        if reason is not None:
+            place = self.grid.place((*rule.path, "execution", "strategy"), vector)
+            raise mistake(place, f"execution of stage {rule.name!r}: {reason}")
+        return maker.divided.setdefault(execution, execution)
 
     def _cost(
         self, maker: _Maker, recipe: Recipe, parents: Parents, resources: Resources, execution: Execution

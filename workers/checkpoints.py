@@ -7,7 +7,7 @@ damaged afterwards. This module is light: supervisors use it too.
 
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -69,13 +69,16 @@ def verify_checkpoint(checkpoint: Path) -> str | None:
     return None
 
 
-def newest_checkpoint(workspace: Workspace, stage_id: str) -> Path | None:
-    """The checkpoint of the highest step, of any attempt at a stage, that verifies.
+def newest_checkpoint(
+    workspace: Workspace, stage_id: str, suits: Callable[[Path], bool] = lambda checkpoint: True
+) -> Path | None:
+    """The checkpoint of the highest step, of any attempt at a stage, that `suits` and verifies.
 
     A damaged one on the way is renamed `damaged-…` and the one before is tried.
     """
     attempts = _directories(workspace.attempts(stage_id))
-    return newest_of([step for attempt in attempts for step in _steps(attempt / "checkpoints")])
+    found = [step for attempt in attempts for step in _steps(attempt / "checkpoints")]
+    return newest_of([checkpoint for checkpoint in found if suits(checkpoint)])
 
 
 def newest_of(checkpoints: list[Path]) -> Path | None:

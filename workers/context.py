@@ -51,7 +51,8 @@ class StageContext:
     `output` is where the stage leaves its result (`adapter/` or `model/` as safetensors, `curves.parquet`,
     `samples.parquet`, …); `checkpoints` is where recovery checkpoints go, each a directory made by
     `workers.checkpoints`. `resume_from` is the newest complete and verified checkpoint of any attempt, or
-    None. Everything written lies below the attempt's own directory.
+    None. Everything written lies below the attempt's own directory. `rank` is the number of this process among
+    the `execution.processes` that compute the stage together; only what rank 0 writes is kept.
     """
 
     workspace: Workspace
@@ -66,6 +67,7 @@ class StageContext:
     seconds: dict[str, float] = field(default_factory=dict)
     hub_map: dict[str, str] = field(default_factory=dict)
     memory: dict[str, Any] = field(default_factory=dict)
+    rank: int = 0
 
     @property
     def output(self) -> Path:

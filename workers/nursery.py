@@ -20,7 +20,7 @@ class ChildProcess:
         commands_read, self._commands = os.pipe()
         events, events_write = os.pipe()
         self._reader = messages.MessageReader(events)
-        self._out_of_memory_kills = _out_of_memory_kills()
+        self._out_of_memory_kills = out_of_memory_kills()
         self.fingerprint: dict[str, Any] = {}
         self.stages = 0
         self._startup_seconds = 0.0
@@ -97,7 +97,7 @@ class ChildProcess:
         """How a dead child's stage ended: the class with its message. Only proof makes it out of memory."""
         code = self._process.wait()
         if code in (-signal.SIGKILL, 137):
-            if _out_of_memory_kills() > self._out_of_memory_kills:
+            if out_of_memory_kills() > self._out_of_memory_kills:
                 return {
                     "ending": "host_out_of_memory",
                     "message": "the kernel killed the worker: out of memory",
@@ -131,7 +131,7 @@ def _single_threaded() -> dict[str, str]:
     return {name: "1" for name in names}
 
 
-def _out_of_memory_kills() -> int:
+def out_of_memory_kills() -> int:
     """How often the kernel has killed a process of this control group for memory, as far as it tells."""
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()

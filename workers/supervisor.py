@@ -24,11 +24,13 @@ from results.records import Commit, Ending
 from workers.agenda import Agenda
 from workers.attempts import Attempt, Claimant, read_commit
 from workers.checkpoints import newest_checkpoint
-from workers.failures import next_micro_batch
+from workers.failures import next_micro_batch, whole_batch
+from workers.fingerprints import of_execution
 from workers.nursery import ChildProcess
 from workers.outlook import Outlook
 from workers.recipe import Execution
 from workers.stage import Stage
+from workers.strategies import division, suits
 from workers.submission import Submission, later_submissions, register_supervisor
 from workers.watch import StopReason, Watch
 
@@ -191,17 +193,16 @@ class Supervisor:
 
     def _execution(self, number: int, stage: Stage) -> Execution:
         planned = self.submission.executions[self.submission.stages[number].execution]
-        training = getattr(stage.recipe, "training", None)
-        batch_size = getattr(training or stage.recipe, "batch_size", 1)
-        micro_batch = next_micro_batch(self.agenda.index.standing(stage.id), batch_size)
+        share = max(1, whole_batch(stage.recipe) // planned.processes)
+        micro_batch = next_micro_batch(self.agenda.index.standing(stage.id), share)
         return planned if micro_batch is None else planned.model_copy(update={"micro_batch": micro_batch})
 
     def _attempt(self, attempt: Attempt, stage: Stage, execution: Execution) -> None:
         """Run one attempt from its start to its recorded end."""
         child = self._ready_child(stage)
-        checkpoint = newest_checkpoint(self.workspace, stage.id)
+        checkpoint = newest_checkpoint(self.workspace, stage.id, lambda found: suits(found, execution))
         child.fingerprint.setdefault("code", self.submission.code)
-        attempt.record["fingerprint"] = child.fingerprint
+        attempt.record["fingerprint"] = child.fingerprint | division(execution) | of_execution(execution)
         attempt.record["resumed_from"] = None if checkpoint is None else int(checkpoint.name)
         child.run(
             {

@@ -19,8 +19,8 @@ from tests.support.grids import index_of, start_supervisor, submit_toys
 from tests.support.oddities import ODD, OddRecipe
 from tests.support.toys import TOY, ToyRecipe
 from workers import nursery
-from workers.child import classify
 from workers.context import BadInput, TransientFailure
+from workers.endings import classify
 from workers.failures import CHILD_KILLED
 from workers.kinds import Kind
 from workers.nursery import ChildProcess
@@ -207,8 +207,8 @@ def test_a_killed_child_is_lost_and_nobody_is_blamed(workspace: Workspace, child
 def test_only_a_kill_that_the_kernel_counted_is_out_of_memory(
     workspace: Workspace, child: ChildProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counted = nursery._out_of_memory_kills()
-    monkeypatch.setattr(nursery, "_out_of_memory_kills", lambda: counted + 1)
+    counted = nursery.out_of_memory_kills()
+    monkeypatch.setattr(nursery, "out_of_memory_kills", lambda: counted + 1)
     hand_over(child, workspace, toy(fault="kill"))
     assert death(child)["ending"] == "host_out_of_memory"
 

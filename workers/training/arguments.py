@@ -5,8 +5,9 @@ from typing import Any
 from workers.context import StageContext
 from workers.identity import derive_seed
 from workers.models.loading import device_of
-from workers.recipe import Recipe
+from workers.recipe import Execution, Recipe
 from workers.specs.training import Training
+from workers.training.deepspeed import deepspeed_config
 from workers.training.trackers import run_name
 
 
@@ -20,14 +21,15 @@ def trainer_arguments(context: StageContext, recipe: Recipe, training: Training)
     """Keyword arguments that every kind of trainer shares.
 
     Every step is logged, so that no figure depends on where a window of steps was interrupted; saving is ours
-    (`workers.training.callbacks`).
+    (`workers.training.callbacks`). Of several processes each takes an equal share of every batch.
     """
-    micro = micro_batch(training.batch_size, context.execution.micro_batch)
+    share = training.batch_size // context.execution.processes
+    micro = micro_batch(share, context.execution.micro_batch)
     device = device_of(context)
     return {
         "output_dir": str(context.checkpoints),
         "per_device_train_batch_size": micro,
-        "gradient_accumulation_steps": training.batch_size // micro,
+        "gradient_accumulation_steps": share // micro,
         "max_steps": training.steps,
         "learning_rate": training.learning_rate,
         "lr_scheduler_type": training.schedule,
@@ -52,4 +54,18 @@ def trainer_arguments(context: StageContext, recipe: Recipe, training: Training)
         "save_strategy": "no",
         "remove_unused_columns": False,
         "disable_tqdm": True,
+        **division_arguments(context.execution, training, micro, device),
     }
+
+
+def division_arguments(execution: Execution, training: Training, micro: int, device: str) -> dict[str, Any]:
+    """What several processes need beside: sums of gradients and tokens over all of them, and no needless search."""
+    if execution.strategy == "single":
+        return {}
+    shared = {"average_tokens_across_devices": True, "ddp_backend": "gloo" if device == "cpu" else None}
+    if execution.strategy == "ddp":
+        return shared | {"ddp_find_unused_parameters": False}
+    division = deepspeed_config(
+        execution.strategy, training, micro_batch=micro, processes=execution.processes
+    )
+    return shared | {"deepspeed": division, "bf16": False}

@@ -9,6 +9,7 @@ from transformers import TrainerCallback
 from workers.checkpoints import checkpoint_name
 from workers.context import BadInput, StageContext
 from workers.identity import derive_seed
+from workers.training.collective import agreed
 from workers.training.divergence import PATIENCE, LossWatch, divergence
 from workers.training.seeding import seed_all
 from workers.training.validation import VALIDATION_LOSS, Validation, Validator
@@ -37,7 +38,7 @@ class StageCallback(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, context: StageContext, seed: int, steps: int, factor: float) -> None:
         self.context = context
-        self.dropout_seed = derive_seed(seed, "dropout")
+        self.dropout_seed = derive_seed(seed, f"dropout/{context.rank}" if context.rank else "dropout")
         self.steps = steps
         self.factor = factor
         self.stopped = False
@@ -96,11 +97,12 @@ class StageCallback(TrainerCallback):  # type: ignore[misc]
         self._saved = time.monotonic()
 
     def _save_or_stop(self, step: int, control: Any) -> None:
-        if self.context.stop_requested():
+        stop, due = agreed(self.context.stop_requested(), self._due(step))
+        if stop:
             self.stopped = True
             control.should_training_stop = True
             control.should_save = True
-        elif self._due(step):
+        elif due:
             control.should_save = True
 
     def _due(self, step: int) -> bool:

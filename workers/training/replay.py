@@ -6,6 +6,7 @@ from pathlib import Path
 from workers.checkpoints import newest_checkpoint
 from workers.context import Parent, StageContext
 from workers.models.sources import committed_parent
+from workers.strategies import suits
 from workers.training.callbacks import UNTIL, snapshot_directory
 
 __all__ = ["replay_to_step", "snapshot_directory"]
@@ -47,5 +48,7 @@ def _parents_of(context: StageContext, parent: Parent) -> list[Parent]:
 
 
 def _checkpoint_before(context: StageContext, parent: Parent, step: int) -> Path | None:
-    newest = newest_checkpoint(context.workspace, parent.stage.id)
+    newest = newest_checkpoint(
+        context.workspace, parent.stage.id, lambda found: suits(found, context.execution)
+    )
     return newest if newest is not None and int(newest.name) < step else None

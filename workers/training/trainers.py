@@ -18,10 +18,10 @@ from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, Trainer
 from trl import DPOTrainer, SFTTrainer
 
-from workers.checkpoints import new_checkpoint
 from workers.context import StageContext
 from workers.data.ordered import OrderedRows
 from workers.models.adapters import ADAPTER, load_adapter_tensors, save_adapter, trainable_in_fp32
+from workers.training.collective import common_checkpoint
 from workers.training.validation import Validation
 
 PROGRESS = "progress.json"
@@ -65,7 +65,9 @@ class StageTrainer:
         return int(getattr(self, "_total_train_tokens", 0))
 
     def save_weights(self, directory: Path) -> None:
-        """Write `adapter/` or `model/` (weights and configuration) below `directory`."""
+        """Write `adapter/` or `model/` (weights and configuration) below `directory`; of several processes one does."""
+        if self.context.rank:
+            return
         if self.is_adapter:
             save_adapter(self.model, directory / "adapter", self.base_name)
         else:
@@ -95,14 +97,18 @@ class StageTrainer:
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         step = self.state.global_step
-        with self.context.phase("save"), new_checkpoint(self.context.checkpoints, step) as directory:
+        with self.context.phase("save"), common_checkpoint(self.context, step) as directory:
             self.save_weights(directory)
             self._save_optimizer_and_scheduler(str(directory))  # type: ignore[attr-defined]
             self._save_scaler(str(directory))  # type: ignore[attr-defined]
             self._save_rng_state(str(directory))  # type: ignore[attr-defined]
-            self.state.save_to_json(str(directory / "trainer_state.json"))
-            (directory / PROGRESS).write_text(json.dumps(self._progress()))
-            self.save_more(directory)
+            if self.context.rank == 0:
+                self._save_account(directory)
+
+    def _save_account(self, directory: Path) -> None:
+        self.state.save_to_json(str(directory / "trainer_state.json"))
+        (directory / PROGRESS).write_text(json.dumps(self._progress()))
+        self.save_more(directory)
 
     def save_more(self, directory: Path) -> None:
         """Write into a checkpoint what a kind of training needs beside weights, optimizer and random state."""
@@ -160,7 +166,7 @@ class PretrainTrainer(StageTrainer, Trainer):  # type: ignore[misc]
     def trained_tokens(self) -> int:
         """Tokens seen so far, padding apart."""
         batch = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps
-        rows = self.state.global_step * batch
+        rows = self.state.global_step * batch * self.args.world_size
         if isinstance(self.train_dataset, OrderedRows):
             return self.train_dataset.tokens_in_first(rows)
         return sum(len(row["input_ids"]) for row in self.train_dataset[:rows])

@@ -1,0 +1,61 @@
+"""The configuration of DeepSpeed that follows from a stage's plan (stages 2 and 3 of ZeRO, arXiv 1910.02054).
+
+Weights that are trained stay in the precision of the recipe and autocast computes in bfloat16, as in one process:
+DeepSpeed's own 16-bit mode would round the trained weights too.
+"""
+
+from typing import Any
+
+from workers.recipe import Strategy
+from workers.specs.training import Training
+
+STAGES: dict[Strategy, int] = {"deepspeed-zero2": 2, "deepspeed-zero3": 3}
+
+
+def zero_stage(strategy: Strategy) -> int:
+    """The stage of ZeRO of a strategy, 0 of one without DeepSpeed."""
+    return STAGES.get(strategy, 0)
+
+
+def deepspeed_config(
+    strategy: Strategy, training: Training, *, micro_batch: int, processes: int
+) -> dict[str, Any]:
+    """The configuration: `processes` times `micro_batch` times accumulation is the recipe's batch.
+
+    Nothing is moved to the CPU. Stage 3 keeps no small weights whole everywhere, because DeepSpeed can gather them
+    only where all have one type, and adapters are in fp32 on bases in 16 bits.
+
+    Raises:
+        ValueError: the strategy is not DeepSpeed's, or the batch cannot be divided.
+    """
+    stage = zero_stage(strategy)
+    if not stage or training.batch_size % (micro_batch * processes):
+        raise ValueError(f"no DeepSpeed of {strategy!r} with {processes} times {micro_batch} rows")
+    optimization: dict[str, Any] = {"stage": stage, "contiguous_gradients": True, "overlap_comm": False}
+    if stage == 3:
+        optimization |= {
+            "stage3_gather_16bit_weights_on_model_save": True,
+            "stage3_param_persistence_threshold": 0,
+        }
+    return {
+        "train_batch_size": training.batch_size,
+        "train_micro_batch_size_per_gpu": micro_batch,
+        "gradient_accumulation_steps": training.batch_size // (micro_batch * processes),
+        "gradient_clipping": training.max_gradient_norm,
+        "zero_optimization": optimization,
+        "zero_allow_untested_optimizer": True,
+        **_precision(training),
+    }
+
+
+def _precision(training: Training) -> dict[str, Any]:
+    """Autocast as PyTorch has it; sums over processes stay in the precision of the weights."""
+    if training.autocast == "none":
+        return {}
+    return {
+        "torch_autocast": {
+            "enabled": True,
+            "dtype": training.autocast,
+            "lower_precision_safe_modules": [],
+        }
+    }
