@@ -5,13 +5,14 @@ the same prompts. Published figures have no seeds: there the cells are the repli
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import atanh, inf, isfinite, nan
 from typing import Any
 
 import numpy as np
 
 from results.statistics import (
+    CONFIDENCE,
     Interval,
     best_interval,
     equivalence_p,
@@ -22,7 +23,7 @@ from results.statistics import (
 )
 from results.studies.pairs import Pairs
 from results.studies.statements import Claim
-from results.studies.verdicts import LEVEL, Verdict, different, equal, on_side, share, signed
+from results.studies.verdicts import LEVEL, Sign, Verdict, different, equal, on_side, share, signed
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,25 @@ def replicates(
     return [float(value) for value in differences.mean(axis=0 if by_seed else 1)]
 
 
+def _interval(values: list[float], confidence: float = CONFIDENCE) -> Interval:
+    return _judged(mean_interval(values, confidence))
+
+
+def _judged(effect: Interval) -> Interval:
+    """Replicates that are all alike have no spread to judge by, so they give no bounds."""
+    return replace(effect, low=nan, high=nan, stderr=nan) if effect.stderr == 0 else effect
+
+
+def _signed(effect: Interval, sign: Sign, threshold: float = 0.0) -> Verdict:
+    """`signed`, but several replicates without a spread refute nothing."""
+    found = signed(effect, sign, threshold)
+    return "undecided" if found == "fails" and effect.n > 1 and not effect.known else found
+
+
 def _sign(pairs: Pairs[Any], setting: Setting) -> Conclusion:
-    effect = mean_interval(replicates(pairs.differences, setting.by_seed))
+    effect = _interval(replicates(pairs.differences, setting.by_seed))
     sides = [on_side(value, setting.claim, setting.threshold) for value in _by_cell(pairs)]  # type: ignore[arg-type]
-    verdict = signed(effect, setting.claim, setting.threshold)  # type: ignore[arg-type]
+    verdict = _signed(effect, setting.claim, setting.threshold)  # type: ignore[arg-type]
     return Conclusion(effect, two_sided_p(effect, setting.threshold), verdict, sum(sides), len(sides))
 
 
@@ -83,7 +99,7 @@ def _diverged(pairs: Pairs[Any], setting: Setting) -> Conclusion:
 
 
 def _differs(pairs: Pairs[Any], setting: Setting) -> Conclusion:
-    effect = mean_interval(replicates(pairs.differences, setting.by_seed))
+    effect = _interval(replicates(pairs.differences, setting.by_seed))
     outside = sum(abs(value) > setting.margin for value in _by_cell(pairs))
     verdict = different(effect, setting.margin)
     return Conclusion(effect, two_sided_p(effect), verdict, outside, len(pairs.cells))
@@ -106,7 +122,7 @@ def share_interval(count: int, runs: int) -> Interval:
 
 
 def _equal(pairs: Pairs[Any], setting: Setting) -> Conclusion:
-    effect = mean_interval(replicates(pairs.differences, setting.by_seed))
+    effect = _interval(replicates(pairs.differences, setting.by_seed))
     inside = sum(abs(value) < setting.margin for value in _by_cell(pairs))
     p, verdict = equivalence_p(effect, setting.margin), equal(effect, setting.margin)
     return Conclusion(effect, p, verdict, inside, len(pairs.cells))
@@ -114,22 +130,22 @@ def _equal(pairs: Pairs[Any], setting: Setting) -> Conclusion:
 
 def _small(pairs: Pairs[Any], setting: Setting) -> Conclusion:
     """Noise widens absolute differences, so the claim is judged strictly rather than leniently."""
-    effect = mean_interval(replicates(np.abs(pairs.differences), setting.by_seed))
+    effect = _interval(replicates(np.abs(pairs.differences), setting.by_seed))
     inside = sum(abs(value) < setting.margin for value in _by_cell(pairs))
-    verdict = signed(effect, "less", setting.margin)
+    verdict = _signed(effect, "less", setting.margin)
     return Conclusion(effect, two_sided_p(effect, setting.margin), verdict, inside, len(pairs.cells))
 
 
 def _somewhere(pairs: Pairs[Any], setting: Setting) -> Conclusion:
     """The cell with the smallest corrected p on the stated side; its interval is Bonferroni's over all cells."""
     cells = [list(map(float, row)) for row in pairs.differences]
-    corrected = holm([two_sided_p(mean_interval(row)) for row in cells])
+    corrected = holm([two_sided_p(_interval(row)) for row in cells])
     means = [float(np.mean(row)) for row in cells]
     agree = sum(mean > 0 for mean in means)
     best = max(
         range(len(cells)), key=lambda place: (means[place] > 0, -_or_one(corrected[place]), means[place])
     )
-    effect = mean_interval(cells[best], 1 - LEVEL / len(cells))
+    effect = _interval(cells[best], 1 - LEVEL / len(cells))
     clear = means[best] > 0 and corrected[best] < LEVEL
     verdict: Verdict = "holds" if clear else "leans" if agree else "fails"
     return Conclusion(effect, corrected[best], verdict, agree, len(cells))
@@ -138,10 +154,10 @@ def _somewhere(pairs: Pairs[Any], setting: Setting) -> Conclusion:
 def _best(pairs: Pairs[Any], setting: Setting) -> Conclusion:
     """`pairs` has the candidate against each other arm; p is Bonferroni's, of the difference to the closest."""
     others = [list(map(float, row)) for row in pairs.right]
-    effect = best_interval([float(value) for value in pairs.left[0]], others)
+    effect = _judged(best_interval([float(value) for value in pairs.left[0]], others))
     agree = int(effect.mean > 0)
     p = min(1.0, two_sided_p(effect) * len(others)) if isfinite(effect.stderr) else nan
-    return Conclusion(effect, p, signed(effect, "greater"), agree, 1)
+    return Conclusion(effect, p, _signed(effect, "greater"), agree, 1)
 
 
 def _correlated(pairs: Pairs[Any], setting: Setting) -> Conclusion:

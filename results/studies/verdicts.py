@@ -2,10 +2,11 @@
 
 A claim on a sign *holds* when the mean has it and the 95 % interval excludes zero, *leans* when only the mean has
 it, *fails* when the mean has it not and the interval excludes zero, and is else *undecided*; a single figure, which
-has no interval, leans or fails. Equality *holds* by two one-sided tests at 5 % within the stated margin, *fails* when
-the mean is outside the margin and the interval excludes zero, *leans* when the mean is inside, and is else *undecided*.
-A difference of either sign is the reverse of it. That runs diverge *holds* when all of several do, *fails* when none
-does. A training too short to show what is claimed, or of another scale, makes it *not testable*.
+has no interval, leans or fails, and replicates that are all alike, which give none either, lean or are undecided.
+Equality *holds* by two one-sided tests at 5 % within the stated margin, *fails* when the mean is outside the margin
+and the interval excludes zero, *leans* when the mean is inside, and is else *undecided*. A difference of either sign is
+the reverse of it. That runs diverge *holds* when all of several do, *fails* when none does. A training too short to
+show what is claimed, or of another scale, makes it *not testable*.
 """
 
 from collections.abc import Sequence

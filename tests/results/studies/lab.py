@@ -5,8 +5,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from results.records import MetricRow
 from results.schema import write_samples
 from results.studies.alignment.cells import Cell
@@ -14,6 +12,7 @@ from results.studies.alignment.scores import Scores, store_scores
 from results.studies.measurements import read_measurements
 from results.studies.published import published_rows
 from tests.results.lab import Lab, attempt
+from tests.results.studies.workspaces import noise
 from workers.context import metric
 
 PAIR = ("mistral-7b", "mistral-7b-instruct")
@@ -37,11 +36,6 @@ def truth(cell: Cell, seed: int, task: str) -> float:
     effect -= 6.0 if cell.variant == "mixture" else 0.0
     effect += 8.0 if cell.variant == "merge-dare-ties" else 4.0 if cell.variant == "merge-slerp" else 0.0
     return level + unit * (effect + 0.1 * noise(f"{cell}/{seed}/{task}"))
-
-
-def noise(name: str) -> float:
-    """A standard normal number for a name, the same in every process."""
-    return float(np.random.default_rng(list(name.encode())).standard_normal())
 
 
 def metric_rows(

@@ -8,6 +8,7 @@ from results.statistics import mean_interval
 from results.studies.alignment.cells import Cell
 from results.studies.claims import Setting, conclude, text
 from results.studies.pairs import Pairs
+from results.studies.statements import Claim
 
 CELL = Cell("mistral-7b", "beavertails", "harmless", "sft", "qlora", "single")
 
@@ -62,11 +63,32 @@ def test_the_best_is_above_the_closest_of_the_others() -> None:
 
 
 def test_small_is_of_absolute_differences() -> None:
-    opposite = pairs([[0.02, 0.021, 0.019], [-0.02, -0.021, -0.019]])
+    opposite = pairs([[0.02, 0.021, 0.019], [-0.0201, -0.021, -0.019]])
     found = conclude(opposite, setting("small"))
-    assert found.effect.mean == pytest.approx(0.02)
+    assert found.effect.mean == pytest.approx(0.02, abs=1e-4)
     assert (found.verdict, found.agree) == ("fails", 0)
     assert conclude(opposite, setting("equal")).verdict == "holds"
+
+
+@pytest.mark.parametrize(
+    ("value", "claim", "verdict"),
+    [
+        (0.5, "greater", "leans"),
+        (-0.5, "greater", "undecided"),
+        (0.0, "greater", "undecided"),
+        (0.0, "at_least", "leans"),
+        (0.001, "equal", "leans"),
+        (0.5, "equal", "undecided"),
+        (0.5, "differs", "undecided"),
+        (0.001, "small", "leans"),
+        (0.5, "somewhere_greater", "leans"),
+    ],
+)
+def test_replicates_that_are_all_alike_decide_nothing(value: float, claim: Claim, verdict: str) -> None:
+    found = conclude(pairs([[value] * 3]), setting(claim))
+    assert found.verdict == verdict
+    assert (found.effect.mean, found.effect.n) == (value, 3)
+    assert not found.effect.known and np.isnan(found.p)
 
 
 def test_a_correlation_needs_two_cells() -> None:

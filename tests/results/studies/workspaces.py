@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 from results.records import MetricRow
 from results.schema import write_curves
 from results.studies.cells import NONE, named, shown
@@ -10,6 +12,11 @@ from tests.results.lab import Lab, attempt
 
 Curve = Mapping[str, Mapping[int, float]]
 """Logged values by name and step."""
+
+
+def noise(name: str) -> float:
+    """A standard normal number for a name, the same in every process."""
+    return float(np.random.default_rng(list(name.encode())).standard_normal())
 
 
 def plan_runs(

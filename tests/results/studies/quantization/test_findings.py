@@ -14,6 +14,7 @@ from results.studies.quantization.statements import BASELINES, FILE, read_statem
 from results.studies.rendering import render
 from tests.results.lab import Lab
 from tests.results.studies.quantization.lab import SEEDS, scores_of, study, world
+from tests.results.studies.workspaces import noise
 from workers.context import metric
 
 STATEMENTS = read_statements()
@@ -112,9 +113,7 @@ def test_a_loss_that_diverged_is_above_any(tmp_path, ends, worse: str, equal: st
     results = assessed(scores_of(lab), STATEMENTS, BASELINES)
     assert part(results["F12"], "per channel").conclusion.verdict == worse
     note = part(results["F12"], "per channel").note
-    assert note == (
-        f"{len(ends)} of 3 runs diverged" if ends else "all replicates alike: no spread to judge by"
-    )
+    assert note == (f"{len(ends)} of 3 runs diverged" if ends else "")
     same = tmp_path / "same.yaml"
     same.write_text(
         "E: {statement: equal, tests: [{cells: {arm: [v8_row]}, against: control, claim: equal, benchmarks: [loss]}]}"
@@ -127,7 +126,7 @@ def sharp(cell: Cell, seed: int):
     return [
         metric(
             "sharpness",
-            1 / bits + 0.001 * SEEDS.index(seed),
+            1 / bits + 0.001 * noise(f"{cell.arm}/{seed}"),
             metric="sharpness",
             stderr=0.01,
             n=8,
@@ -159,12 +158,12 @@ def test_accuracy_that_follows_the_loss(tmp_path) -> None:
 
 def test_perplexity_in_per_cent_of_the_control(tmp_path) -> None:
     def perplexity(cell: Cell, seed: int):
-        value = (30 + SEEDS.index(seed)) * (1.01 if cell.arm == "w8a8" else 1)
+        value = (30 + SEEDS.index(seed)) * (1.01 + 0.001 * (seed == 42) if cell.arm == "w8a8" else 1)
         return [metric("perplexity_ptb", value, metric="legacy")]
 
     found = found_in(study(tmp_path / "runs", ["baseline", "w8a8"], more=perplexity))["F1"]
     one = part(found, "", "PTB")
-    assert (one.conclusion.effect.mean, one.unit) == (pytest.approx(1.0), "%")
+    assert (one.conclusion.effect.mean, one.unit) == (pytest.approx(1.0, abs=0.05), "%")
     assert one.conclusion.verdict == "holds"
 
 

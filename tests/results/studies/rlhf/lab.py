@@ -10,7 +10,7 @@ from results.studies.measurements import read_measurements
 from results.studies.rlhf.cells import Cell, arm
 from results.studies.rlhf.scores import Scores, store_scores
 from tests.results.lab import Lab
-from tests.results.studies.workspaces import Curve, finish, plan_runs
+from tests.results.studies.workspaces import Curve, finish, noise, plan_runs
 from workers.context import metric
 
 SEEDS = (0, 1, 2)
@@ -27,13 +27,14 @@ def true_kl(cell: Cell, step: int) -> float:
 def win(cell: Cell, seed: int, step: int) -> float:
     """A share that rises fast and then falls a little; Jensen-Shannon is five points above the others."""
     above = {"jensen_shannon": 0.05, "dropout_only": 0.01}.get(cell.regularizer, 0.0)
-    return 0.3 + above + 0.2 * (1 - ((step - 32) / 32) ** 2) + 0.001 * seed
+    share = 0.3 + above + 0.2 * (1 - ((step - 32) / 32) ** 2) + 0.001 * seed
+    return share + 0.0005 * noise(f"{cell}/{seed}/{step}")
 
 
 def logged(cell: Cell, seed: int) -> Curve:
     steps = range(1, 51)
     return {
-        "score": {step: 3 - 4 * exp(-(step - 1) / 8) + 0.01 * seed for step in steps},
+        "score": {step: 3 - 4 * exp(-(step - 1) / 8) + 0.01 * seed * step for step in steps},
         "true_kl": {step: true_kl(cell, step) for step in steps},
         "penalty": {step: true_kl(cell, step) / 2 for step in steps},
     }
@@ -42,7 +43,13 @@ def logged(cell: Cell, seed: int) -> Curve:
 def trained(cell: Cell, seed: int) -> list[MetricRow]:
     """What a PPO stage leaves beside its curves."""
     return [
-        metric("true_kl", true_kl(cell, 50) + 0.001 * seed, metric="value", step=50, primary=True),
+        metric(
+            "true_kl",
+            true_kl(cell, 50) + 0.001 * noise(f"{cell}/{seed}"),
+            metric="value",
+            step=50,
+            primary=True,
+        ),
         metric("score", 2.9, metric="value", step=50, primary=True),
         metric("response_length", 12.0, metric="value", step=50, primary=True),
         metric("ppo", 24_000, metric="trainable_parameters"),
@@ -94,7 +101,8 @@ def _arm(lab: Lab, cell: Cell, seeds: Sequence[int | None], wins: Any, facts: bo
             finish(lab, f"{name}/win@{step}", judged(share, step))
         if facts:
             before = factual(0.8, 6.0, None, "factscore_start")
-            finish(lab, f"{name}/facts", [*factual(0.6, 9.0, 50), *before])
+            after = factual(0.6 + 0.001 * noise(name), 9.0, 50)
+            finish(lab, f"{name}/facts", [*after, *before])
 
 
 def scores_of(lab: Lab, curves: bool = True) -> Scores:

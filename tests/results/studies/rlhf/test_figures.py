@@ -30,7 +30,7 @@ def test_win_rates_by_step_with_the_published_lines_on_request(finished: Lab, tm
     figure = rlhf.figure("F1", finished.workspace)
     points = line(figure, "KL", "weak")
     assert [point.place for point in points] == list(CHECKPOINTS)
-    means = [100 * (win(arm("kl"), 0, step) + 0.001) for step in CHECKPOINTS]
+    means = [sum(100 * win(arm("kl"), seed, step) for seed in SEEDS) / 3 for step in CHECKPOINTS]
     assert [point.estimate.mean for point in points] == pytest.approx(means)
     assert all(point.estimate.known and point.estimate.n == len(SEEDS) for point in points)
     both = rlhf.figure("F1", finished.workspace, published=True)
@@ -72,9 +72,8 @@ def test_factuality_before_and_after_by_arm(finished: Lab) -> None:
     figure = rlhf.figure("F4", finished.workspace)
     assert list(figure.rows) == ["KL, weak", "KL, strong", "none"]
     means = {(point.panel, point.series): point.estimate.mean for point in figure.points}
-    assert means["FActScore", "before"] == pytest.approx(80) and means["FActScore", "after"] == pytest.approx(
-        60
-    )
+    assert means["FActScore", "before"] == pytest.approx(80)
+    assert means["FActScore", "after"] == pytest.approx(60, abs=0.1)
 
 
 @pytest.mark.parametrize("name", ["F3", "F4"])

