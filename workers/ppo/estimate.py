@@ -14,6 +14,8 @@ from workers.ppo.shaping import final_scores, shaped_rewards
 from workers.specs.ppo import PpoRecipe
 
 Found = dict[str, torch.Tensor]
+WHOLE = ("true_kl", "entropy", "reference_entropy")
+"""Figures of whole distributions, known where these were read."""
 FULL_FIGURES = {"kl_full": "true_kl", "js_full": "js"}
 
 
@@ -65,17 +67,15 @@ def _figures(
     means = {
         "score": found["scores"].mean(),
         "score_std": found["scores"].std(correction=0),
-        "true_kl": masked_mean(found["true_kl"], mask),
         "sampled_kl": masked_mean(found["policy"] - found["reference"], mask),
         "penalty": masked_mean(penalties, mask),
         "penalty_sum": penalties.sum(1).mean(),
-        "entropy": masked_mean(found["entropy"], mask),
-        "reference_entropy": masked_mean(found["reference_entropy"], mask),
         "response_length": lengths.mean(),
         "ended": ended.float().mean(),
         "value": masked_mean(found["values"], mask),
         "return": masked_mean(returns, mask),
         "return_std": returns[mask].std(correction=0),
+        **{name: masked_mean(found[name], mask) for name in WHOLE if name in found},
     }
     values = torch.stack([each.float() for each in means.values()]).tolist()
     variance = explained_variance(found["values"], returns, mask)

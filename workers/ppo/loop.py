@@ -1,6 +1,7 @@
 """The loop of PPO: roll out, measure, estimate, update, log; stop and go on anywhere between two forward passes."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -118,7 +119,7 @@ class Loop:
             controller = Controller(adaptive.target, adaptive.gain)
             state.coefficient = controller.next(state.coefficient, state.figures["penalty_sum"])
         state.next_step()
-        self.context.report(state.step, {"score": row["score"], "true_kl": row["true_kl"]})
+        self.context.report(state.step, {name: row[name] for name in ("score", "true_kl") if name in row})
 
     # ---- rollout ----------------------------------------------------------------------------------------------------
 
@@ -178,18 +179,23 @@ class Loop:
 
     def _measure(self, batch: Batch) -> None:
         state, size = self.state, self._micro_batch()
-        parts = []
+        parts, how = [], replace(self._scoring, whole=self._reads_distributions())
         for first in range(0, len(state.episodes), size):
             rows = slice(first, first + size)
             with self._autocast():
-                parts.append(measure(self.models, batch.rows(rows), state.episodes[rows], self._scoring))
+                parts.append(measure(self.models, batch.rows(rows), state.episodes[rows], how))
         found = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        drawn = drawn_log_probabilities(state.episodes, batch.mask.shape[1]).to(self.device)
         figures, kept = estimate(self.recipe, state.coefficient, batch, found, state.episodes)
         check_finite(figures, state.step + 1)
-        figures["rollout_gap"] = rollout_gap(drawn, found["policy"], batch.mask, self._tolerance())
+        if how.whole:
+            drawn = drawn_log_probabilities(state.episodes, batch.mask.shape[1]).to(self.device)
+            figures["rollout_gap"] = rollout_gap(drawn, found["policy"], batch.mask, self._tolerance())
         state.figures, state.tensors = figures, kept
         state.tokens += int(batch.mask.sum())
+
+    def _reads_distributions(self) -> bool:
+        step = self.state.step
+        return step == 0 or (step + 1) % self.recipe.rollout.distributions_every == 0
 
     def _update(self, experience: Experience, update: Update) -> None:
         state = self.state

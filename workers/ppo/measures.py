@@ -10,7 +10,7 @@ from workers.evaluation.batches import right_padded
 from workers.ppo import forward
 from workers.ppo.backbones import Models
 from workers.ppo.divergences import entropy, expected, js_full
-from workers.ppo.episodes import Batch, Episode
+from workers.ppo.episodes import Batch, Episode, drawn_log_probabilities
 
 SAMPLES_KEPT = 64
 """So many episodes of the last rollout are kept as text."""
@@ -21,7 +21,8 @@ class Scoring:
     """How episodes are measured.
 
     `end_mark` shows the reward model the end mark of a response, `as_text` scores the decoded text, tokenized anew.
-    `padding` measures values at padding too.
+    `padding` measures values at padding too; without `whole` only sampled tokens are read, those of the policy as they
+    were drawn.
     """
 
     temperature: float
@@ -29,6 +30,7 @@ class Scoring:
     as_text: bool
     padding: bool
     divergence: bool
+    whole: bool = True
 
 
 def measure(
@@ -38,10 +40,12 @@ def measure(
 
     `policy`, `reference` (log-probabilities of the tokens), `true_kl`, `entropy`, `reference_entropy`, `values`, and
     with `divergence` also `js`, are (episodes, tokens), 0 at padding (values only without `padding`); `scores` is
-    (episodes,).
+    (episodes,). Without `how.whole` there is neither divergence nor entropy.
     """
     with torch.inference_mode():
-        found = _distributions(models, batch, how)
+        found = (
+            _distributions(models, batch, how) if how.whole else _sampled(models, batch, episodes, how)
+        )
         visible = forward.visible_ids(batch) if how.padding else None
         found["values"] = forward.values(models.value, models.head, batch, visible)
         with models.reward() as reward:
@@ -70,6 +74,15 @@ def _distributions(models: Models, batch: Batch, how: Scoring) -> dict[str, torc
         "policy": forward.of_tokens(policy, batch),
         "reference": forward.of_tokens(reference, batch),
     }
+
+
+def _sampled(
+    models: Models, batch: Batch, episodes: Sequence[Episode], how: Scoring
+) -> dict[str, torch.Tensor]:
+    with models.reference() as model:
+        reference = forward.response_log_probabilities(model, batch, how.temperature)
+    drawn = drawn_log_probabilities(episodes, batch.mask.shape[1])
+    return {"policy": drawn.to(reference.device), "reference": forward.of_tokens(reference, batch)}
 
 
 def _scores(

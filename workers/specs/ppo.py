@@ -49,6 +49,10 @@ class Rollout(Settings):
 
     Prompts longer than `prompt_tokens` are left out. `missing_end` replaces the score of a response without an end
     mark. `score_text` scores the decoded text, tokenized anew, as published; else the tokens themselves.
+
+    At the first and every `distributions_every`-th PPO step the policy is read once more for its whole distributions:
+    true KL, entropies, and how far its log-probabilities are from those that were drawn. At the others the drawn ones
+    serve the update, and these figures are left out.
     """
 
     batch_size: int = Field(default=256, ge=1)
@@ -57,6 +61,7 @@ class Rollout(Settings):
     temperature: float = Field(default=1.0, gt=0)
     missing_end: float | None = None
     score_text: bool = False
+    distributions_every: int = Field(default=1, ge=1)
 
 
 class Estimation(Settings):
@@ -147,6 +152,11 @@ class PpoRecipe(Recipe):
             raise refused(
                 f"rollout.batch_size {rollout.batch_size} is no multiple of {training.update_size}, the episodes of "
                 "one optimizer step"
+            )
+        if rollout.distributions_every > 1 and self.regularizer.penalty.endswith("_full"):
+            raise refused(
+                f"penalty {self.regularizer.penalty} needs whole distributions at every step: leave "
+                "rollout.distributions_every at 1"
             )
         return self
 

@@ -1,5 +1,7 @@
 """Figures of a rollout against whole forward passes of transformers, and the backbones they share."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -57,6 +59,18 @@ def test_log_probabilities_divergence_and_entropy(models):
         assert (kl > 1e-6).all()
         for name in ("policy", "reference", "true_kl", "entropy", "js"):
             assert (found[name][row, length:] == 0).all()
+
+
+def test_without_distributions_the_drawn_tokens_are_taken_and_the_rest_is_the_same(models):
+    drawn = [
+        replace(one, drawn=tuple(-0.5 - place for place in range(len(one.response)))) for one in EPISODES
+    ]
+    whole = measure(models, batch(), drawn, PLAIN)
+    found = measure(models, batch(), drawn, replace(PLAIN, whole=False))
+    assert set(found) == {"policy", "reference", "values", "scores"}
+    assert found["policy"][0].tolist() == [-0.5, -1.5, -2.5, 0.0, 0.0]
+    for name in ("reference", "values", "scores"):
+        assert torch.equal(found[name], whole[name])
 
 
 def test_values_depend_on_the_prefix_alone(models):

@@ -87,6 +87,28 @@ def test_it_starts_at_the_reference_and_leaves_it(lab, parents):
     assert max(found["rollout_gap"]) < 1e-5
 
 
+def test_distributions_are_read_at_every_so_many_steps_and_training_is_the_same(lab, parents):
+    always = lab.run(PPO, without_dropout(), parents)
+    rollout = ROLLOUT.model_copy(update={"distributions_every": 2})
+    seldom = lab.run(PPO, without_dropout(rollout=rollout), parents)
+    steps = {
+        row["step"]
+        for row in pq.read_table(seldom.output / "curves.parquet").to_pylist()
+        if row["name"] == "true_kl"
+    }
+    assert steps == {1, *range(2, STEPS + 1, 2)}
+    found, expected = curves(seldom), curves(always)
+    assert len(found["entropy"]) == len(found["rollout_gap"]) == len(steps) < len(found["score"])
+    for name in ("score", "sampled_kl", "policy_loss", "value_loss"):
+        assert found[name] == pytest.approx(expected[name], abs=1e-4)
+
+
+def test_a_penalty_of_whole_distributions_needs_them_at_every_step():
+    rollout = ROLLOUT.model_copy(update={"distributions_every": 2})
+    with pytest.raises(ValidationError, match="kl_full needs whole distributions at every step"):
+        ppo_recipe(rollout=rollout, regularizer=Regularizer(penalty="kl_full", coefficient=0.1))
+
+
 @pytest.mark.parametrize(
     ("dropout", "starts_at_one"), [("matched", True), ("off", True), ("mismatched", False)]
 )
