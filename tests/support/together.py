@@ -103,6 +103,14 @@ def largest_difference(ours: Path, theirs: Path) -> float:
     return max(_relative(left[name], right[name]) for name in left)
 
 
+def distance(ours: Path, theirs: Path) -> float:
+    """The norm of the difference of all trained weights together, by the norm of the weights."""
+    left, right = weights(ours), weights(theirs)
+    assert left.keys() == right.keys()
+    squares = [((left[name].double() - right[name].double()) ** 2).sum().item() for name in left]
+    return (sum(squares) / sum((each.double() ** 2).sum().item() for each in right.values())) ** 0.5
+
+
 def largest_curve_difference(ours: Path, theirs: Path) -> float:
     """The same of the figures that every step logs."""
     left, right = curves(ours), curves(theirs)

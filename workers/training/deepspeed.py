@@ -4,6 +4,8 @@ Weights that are trained stay in the precision of the recipe and autocast comput
 DeepSpeed's own 16-bit mode would round the trained weights too.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from workers.recipe import Strategy
@@ -59,3 +61,30 @@ def _precision(training: Training) -> dict[str, Any]:
             "lower_precision_safe_modules": [],
         }
     }
+
+
+def elements(parameter: Any) -> int:
+    """How many numbers a weight holds, also one that is divided among processes."""
+    return int(getattr(parameter, "ds_numel", parameter.numel()))
+
+
+@contextmanager
+def whole_adapter(model: Any, strategy: Strategy) -> Iterator[None]:
+    """Within it every trained weight of an adapter is whole in every process; all of them enter together."""
+    if zero_stage(strategy) < 3:
+        yield
+        return
+    import deepspeed
+
+    with deepspeed.zero.GatheredParameters([each for each in model.parameters() if each.requires_grad]):
+        yield
+
+
+def whole_tensors(trainer: Any, strategy: Strategy) -> dict[str, Any]:
+    """The weights of a full model by name, each whole; on stage 3 in the first process alone, on the CPU.
+
+    On stage 3 all processes call it together, and one layer after another is gathered.
+    """
+    if zero_stage(strategy) < 3:
+        return dict(trainer.model.state_dict())
+    return dict(trainer.accelerator.get_state_dict(trainer.model_wrapped) or {})

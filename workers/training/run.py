@@ -1,6 +1,7 @@
 """One training from its rows to its result: resume, train, stop or diverge, and what is left behind."""
 
 import shutil
+from contextlib import nullcontext
 from typing import Any
 
 from results.records import Outcome
@@ -9,6 +10,7 @@ from workers.context import StageContext, StageResult, StageStopped, metric
 from workers.recipe import Recipe
 from workers.specs.training import Training
 from workers.training.callbacks import StageCallback
+from workers.training.deepspeed import elements, zero_stage
 from workers.training.trackers import tracked
 from workers.training.trainers import StageTrainer
 from workers.training.validation import VALIDATION_LOSS, Validation
@@ -47,7 +49,9 @@ def run_steps(context: StageContext, trainer: Any, callback: StageCallback) -> N
     resume = context.resume_from
     if resume is not None:
         bring_snapshots(context, int(resume.name))
-    with remembered_walks(trainer.model), tracked(context, trainer):
+    divided = zero_stage(context.execution.strategy) > 0  # DeepSpeed walks, and changes, what it wraps
+    walks = nullcontext() if divided else remembered_walks(trainer.model)
+    with walks, tracked(context, trainer):
         trainer.train(resume_from_checkpoint=str(resume) if resume is not None else None)
     if callback.stopped:
         raise StageStopped
@@ -72,7 +76,7 @@ def training_metrics(context: StageContext, trainer: StageTrainer) -> list[Any]:
     """Final loss (primary), trained tokens and trainable parameters."""
     task = context.stage.kind.name
     losses = [entry["loss"] for entry in trainer.state.log_history][-LAST_STEPS:]
-    trainable = sum(each.numel() for each in trainer.model.parameters() if each.requires_grad)
+    trainable = sum(elements(each) for each in trainer.model.parameters() if each.requires_grad)
     step = trainer.state.global_step
     return [
         metric(

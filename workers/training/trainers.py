@@ -22,6 +22,7 @@ from workers.context import StageContext
 from workers.data.ordered import OrderedRows
 from workers.models.adapters import ADAPTER, load_adapter_tensors, save_adapter, trainable_in_fp32
 from workers.training.collective import common_checkpoint
+from workers.training.deepspeed import whole_adapter, whole_tensors, zero_stage
 from workers.training.validation import Validation
 
 PROGRESS = "progress.json"
@@ -50,7 +51,7 @@ class StageTrainer:
         self.train_dataset = rows
         self.base_name = base_name
         self.validations = []
-        self._parameters: int | None = None
+        self._parameters = self.model.num_parameters(exclude_embeddings=True)  # while every weight is whole
         self.remove_callback(PrinterCallback)  # type: ignore[attr-defined]
         trainable_in_fp32(self.model)
 
@@ -66,13 +67,16 @@ class StageTrainer:
 
     def save_weights(self, directory: Path) -> None:
         """Write `adapter/` or `model/` (weights and configuration) below `directory`; of several processes one does."""
-        if self.context.rank:
-            return
+        strategy, is_first = self.context.execution.strategy, self.context.rank == 0
         if self.is_adapter:
-            save_adapter(self.model, directory / "adapter", self.base_name)
-        else:
+            with whole_adapter(self.model, strategy):
+                if is_first:
+                    save_adapter(self.model, directory / "adapter", self.base_name)
+            return
+        tensors = whole_tensors(self, strategy)
+        if is_first:
             (directory / "model").mkdir(parents=True, exist_ok=True)
-            save_full_model(self.model, directory / "model")
+            save_full_model(self.model, directory / "model", tensors)
 
     def _prepare_dataset(self, dataset: Any, *others: Any) -> Any:
         """Rows are tokenized already."""
@@ -86,9 +90,7 @@ class StageTrainer:
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> float:
         """Six operations per parameter and token (Kaplan et al., arXiv 2001.08361), counted once."""
-        if self._parameters is None:
-            self._parameters = self.model.num_parameters(exclude_embeddings=True)
-        return 6.0 * float(inputs["input_ids"].numel()) * float(self._parameters or 0)
+        return 6.0 * float(inputs["input_ids"].numel()) * float(self._parameters)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Keep what a step logs; the summary at the end of each process would differ after a resume."""
@@ -120,9 +122,19 @@ class StageTrainer:
         else:
             tensors = load_file(directory / "model" / MODEL, device=str(self.model.device))
             self.model.load_state_dict(tensors, strict=False)
+        self._take_progress(directory)
+
+    def _take_progress(self, directory: Path) -> None:
         progress = self._read_progress(directory)
         self._total_train_tokens = progress["trained_tokens"]
         self.validations = [Validation(**one) for one in progress.get("validations", [])]
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]
+        if checkpoint is not None and zero_stage(self.context.execution.strategy):
+            self._take_progress(
+                Path(checkpoint)
+            )  # DeepSpeed brings the weights back itself, without the rest
 
     def _read_progress(self, directory: Path) -> dict[str, Any]:
         progress: dict[str, Any] = json.loads((directory / PROGRESS).read_text())
@@ -180,13 +192,17 @@ def sample_dataset(rows: Rows) -> Dataset:
     return Dataset.from_list([rows[0]])
 
 
-def save_full_model(model: Any, directory: Path) -> None:
-    """Write a full model as `from_pretrained` reads it; equal weights give equal bytes.
+def save_full_model(model: Any, directory: Path, tensors: dict[str, torch.Tensor] | None = None) -> None:
+    """Write a full model (by default its own weights) as `from_pretrained` reads it; equal ones give equal bytes.
 
     A matrix that embedding and head share is written once, under its first name: safetensors' own way of leaving
     the other out writes its metadata in an order that differs from run to run.
     """
-    save_file(_each_once(model.state_dict()), str(directory / MODEL), metadata={"format": "pt"})
+    save_file(
+        _each_once(model.state_dict() if tensors is None else tensors),
+        str(directory / MODEL),
+        metadata={"format": "pt"},
+    )
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(str(directory))
     model.generation_config.save_pretrained(str(directory))
