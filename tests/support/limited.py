@@ -25,8 +25,9 @@ def run_limited(workspace: Workspace, submission: Submission, limit: int | None 
     process = subprocess.Popen(
         supervisor_command(workspace, submission),
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        preexec_fn=None if limit is None else lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
     )
+    if limit is not None:  # its child, which starts later, inherits it
+        resource.prlimit(process.pid, resource.RLIMIT_AS, (limit, limit))
     peak = 0
     while process.poll() is None:
         peak = max([peak, *map(_address_space, _children(process.pid))])
