@@ -22,12 +22,13 @@ from typing import Any
 
 from results.records import Ending
 from workers.assignment import SHARES
-from workers.context import StageContext, StageResult, StageStopped
+from workers.context import BadInput, StageContext, StageResult, StageStopped
 from workers.endings import ProcessesFailed
 from workers.failures import CHILD_KILLED
 from workers.messages import Message
 from workers.nursery import out_of_memory_kills
 from workers.rank import LOOPBACK, work
+from workers.strategies import lacking
 
 LOOK_SECONDS = 0.1
 PATIENCE_SECONDS = 5.0
@@ -70,9 +71,13 @@ class Ranks:
         """Compute the stage.
 
         Raises:
+            BadInput: a library that the strategy needs is not installed here.
             StageStopped: all processes stopped when they were asked to.
             ProcessesFailed: one of them failed or died; all are ended by then.
         """
+        missing = lacking(self.context.execution.strategy)
+        if missing is not None:
+            raise BadInput(missing)
         _free_memory(self.context)
         try:
             with _store(self.context.execution.processes) as port:

@@ -12,7 +12,7 @@ from typing import Any
 
 from results.files import WorkspaceError, read_json_or_none
 from workers.kinds import Kind
-from workers.recipe import Execution, Resources
+from workers.recipe import Execution, Resources, Strategy
 
 WHOLE = "whole"
 """The layout of checkpoints that hold every tensor whole: one process and `ddp` read each other's."""
@@ -52,14 +52,12 @@ def objection(kind: Kind, recipe: Any, execution: Execution) -> str | None:
     if batch % execution.processes:
         return f"{execution.processes} processes cannot share `batch_size: {batch}` evenly"
     if strategy.startswith("deepspeed"):
-        return _objection_to_deepspeed(recipe, execution)
+        return _objection_to_deepspeed(kind, recipe, execution)
     return _objection_to_shares(recipe, execution)
 
 
-def _objection_to_deepspeed(recipe: Any, execution: Execution) -> str | None:
+def _objection_to_deepspeed(kind: Kind, recipe: Any, execution: Execution) -> str | None:
     strategy, training = execution.strategy, recipe.training
-    if importlib.util.find_spec("deepspeed") is None:
-        return f"strategy {strategy!r} needs DeepSpeed: pip install 'yates[deepspeed]'"
     if training.autocast == "float16":
         return f"strategy {strategy!r} computes in float32 or bfloat16; set `autocast` to one of them or use 'ddp'"
     if getattr(recipe, "quantization", None) is not None:
@@ -70,8 +68,17 @@ def _objection_to_deepspeed(recipe: Any, execution: Execution) -> str | None:
             "'deepspeed-zero3' cannot divide the weights of a base in 4 or 8 bits (QLoRA); use 'deepspeed-zero2' "
             "or 'ddp'"
         )
+    if strategy == "deepspeed-zero3" and adapter is not None and kind.name == "reward":
+        return "'deepspeed-zero3' cannot merge a reward model's adapter into its base; use 'deepspeed-zero2' or 'ddp'"
     if strategy == "deepspeed-zero3" and training.validation_steps is not None:
         return "'deepspeed-zero3' measures no validation loss on the way; use 'deepspeed-zero2' or 'ddp'"
+    return None
+
+
+def lacking(strategy: Strategy) -> str | None:
+    """What must be installed where the stage computes, or None; a plan may be made elsewhere."""
+    if strategy.startswith("deepspeed") and importlib.util.find_spec("deepspeed") is None:
+        return f"strategy {strategy!r} needs DeepSpeed: pip install 'yates[deepspeed]'"
     return None
 
 

@@ -10,7 +10,8 @@ from workers.kinds import find_kind
 from workers.recipe import Execution, Resources
 from workers.specs.pretrain import PretrainRecipe
 from workers.specs.quantized import MomentQuantizer, QuantizedTraining, Quantizer
-from workers.strategies import WHOLE, division, layout, objection, suits, with_processes
+from workers.specs.reward import REWARD, RewardRecipe
+from workers.strategies import WHOLE, division, lacking, layout, objection, suits, with_processes
 
 SFT, PRETRAIN = find_kind("sft"), find_kind("pretrain")
 
@@ -49,7 +50,6 @@ def test_processes_and_gpus_that_contradict_each_other_are_refused(
 
 @pytest.mark.parametrize("strategy", ["ddp", "deepspeed-zero2", "deepspeed-zero3"])
 def test_what_every_strategy_runs(strategy: str) -> None:
-    pytest.importorskip("deepspeed")
     assert objection(SFT, sft_recipe(), divided(strategy)) is None
     assert objection(PRETRAIN, PretrainRecipe(training=short()), divided(strategy)) is None
 
@@ -71,11 +71,24 @@ def test_what_every_strategy_runs(strategy: str) -> None:
     ],
 )
 def test_what_a_strategy_refuses(strategy: str, recipe: object, words: str | None) -> None:
-    if strategy != "ddp":
-        pytest.importorskip("deepspeed")
     kind = PRETRAIN if isinstance(recipe, PretrainRecipe) else SFT
     found = objection(kind, recipe, divided(strategy))
     assert found is None if words is None else words in (found or "")
+
+
+def test_what_is_not_installed_is_said_where_the_stage_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert objection(SFT, sft_recipe(), divided("deepspeed-zero2")) is None
+    assert lacking("deepspeed-zero2") == (
+        "strategy 'deepspeed-zero2' needs DeepSpeed: pip install 'yates[deepspeed]'"
+    )
+    assert lacking("ddp") is None
+
+
+def test_a_reward_adapter_cannot_be_merged_in_pieces() -> None:
+    found = objection(REWARD, RewardRecipe(adapter=lora()), divided("deepspeed-zero3"))
+    assert "cannot merge a reward model's adapter" in (found or "")
+    assert objection(REWARD, RewardRecipe(), divided("deepspeed-zero3")) is None
 
 
 def test_kinds_and_batches_that_cannot_be_divided_are_refused() -> None:

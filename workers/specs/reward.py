@@ -22,4 +22,4 @@ class RewardRecipe(Recipe):
     training: Training = Training()
 
 
-REWARD = Kind("reward", 1, RewardRecipe, "workers.stages.reward:run", roles=("base",))
+REWARD = Kind("reward", 1, RewardRecipe, "workers.stages.reward:run", roles=("base",), distributed=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_model
+from safetensors.torch import save_file
 from trl import RewardConfig, RewardTrainer
 
 from results.records import MetricRow
@@ -22,6 +22,7 @@ from workers.ppo.backbones import load_scorer
 from workers.ppo.forward import scores
 from workers.specs.reward import RewardRecipe
 from workers.training.arguments import trainer_arguments
+from workers.training.deepspeed import whole_tensors, zero_stage
 from workers.training.run import stage_callback, train
 from workers.training.seeding import prepare
 from workers.training.trainers import MODEL, StageTrainer, sample_dataset
@@ -41,7 +42,9 @@ class StageRewardTrainer(StageTrainer, RewardTrainer):  # type: ignore[misc]
     def save_weights(self, directory: Path) -> None:
         """Write `adapter/` (with the head) or `model/`; of an adapter the stage's output gets none."""
         if not self.is_adapter:
-            save_scorer(self.model, directory / "model")
+            tensors = whole_tensors(self, self.context.execution.strategy)
+            if self.context.rank == 0:
+                save_scorer(self.model, directory / "model", tensors)
         elif directory != self.context.output:
             super().save_weights(directory)
 
@@ -49,13 +52,19 @@ class StageRewardTrainer(StageTrainer, RewardTrainer):  # type: ignore[misc]
         """Merge an adapter into its base and write `model/`."""
         if self.is_adapter:
             self.model = self.model.merge_and_unload()
-            save_scorer(self.model, directory / "model")
+            if self.context.rank == 0:
+                save_scorer(self.model, directory / "model")
 
 
-def save_scorer(model: Any, directory: Path) -> None:
-    """Write a model with a scoring head as `from_pretrained` reads it; equal weights give equal bytes."""
+def save_scorer(model: Any, directory: Path, tensors: dict[str, torch.Tensor] | None = None) -> None:
+    """Write a model with a scoring head (by default its own weights) as `from_pretrained` reads it.
+
+    Equal weights give equal bytes.
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    save_model(model, str(directory / MODEL), metadata={"format": "pt"})
+    found = model.state_dict() if tensors is None else tensors
+    whole = {name: tensor.contiguous() for name, tensor in found.items()}
+    save_file(whole, str(directory / MODEL), metadata={"format": "pt"})
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(str(directory))
 
@@ -78,9 +87,18 @@ def run(recipe: RewardRecipe, context: StageContext) -> StageResult:
     with context.phase("save"):
         trainer.save_dense(context.output)
         tokenizer.save_pretrained(str(context.output / "model"))
-    result.metrics.extend(_accuracy(recipe, context, trainer.model, tokenizer))
+    if context.rank == 0:
+        result.metrics.extend(_accuracy(recipe, context, _whole(recipe, context, trainer), tokenizer))
     result.metrics.extend(account.metrics("reward"))
     return result
+
+
+def _whole(recipe: RewardRecipe, context: StageContext, trainer: StageRewardTrainer) -> Any:
+    """The trained model; where its weights are divided among processes, as it was just written."""
+    if zero_stage(context.execution.strategy) < 3:
+        return trainer.model
+    exact = recipe.model.model_copy(update={"dtype": "float32"})
+    return load_scorer(context.output / "model", exact, device_of(context))
 
 
 def training_rows(recipe: RewardRecipe, pairs: list[TokenizedPair]) -> list[dict[str, Any]]:

@@ -30,9 +30,14 @@ class Need:
         return self.has is None or self.gigabytes <= self.has
 
 
-def needed_gigabytes(footprint: Footprint, resources: Resources) -> float:
-    """GB of a device's memory, with what its allocator or its process holds beside live tensors."""
-    return (GPU if resources.gpus else CPU).needs(footprint.peak) / GB
+def needed_gigabytes(footprint: Footprint, resources: Resources, processes: int = 1) -> float:
+    """GB of a device's memory, with what its allocator or its process holds beside live tensors.
+
+    Of several processes each has a GPU of its own; on a CPU they share what the stage asks for.
+    """
+    if resources.gpus:
+        return GPU.needs(footprint.peak) / GB
+    return processes * CPU.needs(footprint.peak) / GB
 
 
 def stage_need(
@@ -52,15 +57,15 @@ def stage_need(
     def needs(micro: int | None) -> float | None:
         tried = run.model_copy(update={"micro_batch": micro})
         found = stage_footprint(kind, recipe, architecture, resources, tried, parents)
-        return None if found is None else needed_gigabytes(found, resources)
+        return None if found is None else needed_gigabytes(found, resources, run.processes)
 
     footprint = stage_footprint(kind, recipe, architecture, resources, run, parents)
     if footprint is None:
         return None
     has = asked_memory(resources)
-    batch = whole_batch(kind, recipe)
+    batch = (whole_batch(kind, recipe) or 0) // run.processes
     fitting = largest_micro_batch(batch, has, needs) if batch and has is not None else None
-    return Need(needed_gigabytes(footprint, resources), has, fitting, footprint)
+    return Need(needed_gigabytes(footprint, resources, run.processes), has, fitting, footprint)
 
 
 def asked_memory(resources: Resources) -> float | None:

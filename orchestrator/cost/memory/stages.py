@@ -5,6 +5,7 @@ from typing import Any
 
 from orchestrator.cost.architecture import Architecture, own_model
 from orchestrator.cost.memory.device import CPU, GPU, Device
+from orchestrator.cost.memory.division import Division
 from orchestrator.cost.memory.footprint import Footprint, highest
 from orchestrator.cost.memory.heads import fused_head, whole_logits
 from orchestrator.cost.memory.held import Head, Held
@@ -38,7 +39,7 @@ def stage_footprint(
     """Bytes of live tensors at a stage's highest moment; None for a kind that this model does not know.
 
     Every row of the largest micro-batch is taken to be as long as the recipe allows: that is what a batch is padded
-    to which holds one such row. Several GPUs hold a copy each.
+    to which holds one such row. Of several processes it is one.
     """
     run = execution or Execution()
     device = GPU if resources.gpus else CPU
@@ -62,7 +63,8 @@ def training_step(
     """The largest step of an `sft`, `dpo`, `pretrain` or `reward` stage."""
     held = trained_model(kind, recipe, architecture)
     training = recipe.training
-    micro = largest_part(training.batch_size, execution.micro_batch)
+    batch = training.batch_size // execution.processes
+    micro = largest_part(batch, execution.micro_batch)
     rows = Rows(micro * (2 if kind in PAIRED else 1), longest(kind, recipe), padded=kind != "pretrain")
     return Step(
         held,
@@ -70,8 +72,9 @@ def training_step(
         device,
         execution.gradient_checkpointing,
         training.optimizer,
-        training.batch_size // micro,
+        batch // micro,
         _logits(kind, recipe, held, rows, device, execution.chunked_loss),
+        division=Division.of(execution),
     )
 
 

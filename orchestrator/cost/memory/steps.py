@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from orchestrator.cost.memory.device import Device
+from orchestrator.cost.memory.division import WHOLE, Division
 from orchestrator.cost.memory.footprint import Footprint, highest
 from orchestrator.cost.memory.heads import final_norm
 from orchestrator.cost.memory.held import FLOAT32, Held
@@ -26,7 +27,7 @@ class Step:
     """One training step of a model.
 
     `logits` are the bytes of the head at its highest; `batches` how many micro-batches add to one gradient.
-    `others` are the bytes of models beside it.
+    `others` are the bytes of models beside it. `division` shares it among processes.
     """
 
     held: Held
@@ -37,17 +38,19 @@ class Step:
     batches: int = 1
     logits: float = 0.0
     others: float = 0.0
+    division: Division = WHOLE
 
     @property
     def footprint(self) -> Footprint:
-        """What lives together at the step's highest moment."""
-        return highest(
+        """What lives together at the step's highest moment, in one process."""
+        moments = (
             self._at_loss(),
             self._in_last_layer(),
             self._in_first_layer(),
             self._in_embedding(),
             self._in_optimizer(),
         )
+        return highest(*[self.division.share(moment, self.held) for moment in moments])
 
     @property
     def gradients(self) -> float:

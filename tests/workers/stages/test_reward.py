@@ -1,15 +1,21 @@
 """`reward`: rows without end marks, a dense model with a head, exact resume."""
 
+import shutil
+
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification
 
+from tests.support.together import Team, divided, stage_of
 from tests.support.training import Lab, base_of, lora
 from tests.workers.ppo.lab import reward_recipe
 from tests.workers.training.test_resume import assert_resume_exact
 from workers.data.tokenization import TokenizedPair
+from workers.recipe import Execution
 from workers.specs.reward import REWARD
 from workers.stages.reward import sequences
+from workers.training.trainers import MODEL
 
 PAIR = TokenizedPair([1, 5], [7, 8, 2], [9, 2])
 
@@ -51,3 +57,24 @@ def test_an_interrupted_training_resumes_exactly(lab: Lab, base, adapter):
 def test_another_seed_draws_another_head(lab: Lab, base):
     one, other = (lab.run(REWARD, reward_recipe(seed=seed), (base,)) for seed in (1, 2))
     assert one.bytes()["model/model.safetensors"] != other.bytes()["model/model.safetensors"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("strategy", "adapter"),
+    [("ddp", None), ("ddp", lora()), ("deepspeed-zero2", None), ("deepspeed-zero3", None)],
+)
+def test_two_processes_leave_the_model_of_one(lab: Lab, base, strategy: str, adapter) -> None:
+    if strategy != "ddp":
+        pytest.importorskip("deepspeed", reason="needs yates[deepspeed]")
+    still = adapter if adapter is None else adapter.model_copy(update={"dropout": 0.0})
+    recipe = reward_recipe(adapter=still)
+    one = lab.run(REWARD, recipe, (base,), execution=Execution(device="cpu", micro_batch=2))
+    expected = {name: tensor.clone() for name, tensor in load_file(one.output / "model" / MODEL).items()}
+    shutil.rmtree(lab.workspace.attempts(one.stage.id))
+    two = Team(lab, stage_of(lab, REWARD, recipe, (base,)), divided(strategy), "two").run()
+    found = load_file(two.output / "model" / MODEL)
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert torch.allclose(found[name], tensor, rtol=1e-5, atol=1e-6), name
+    assert two.value("value") == pytest.approx(one.value("value"), abs=0.02)

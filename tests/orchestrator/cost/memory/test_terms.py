@@ -270,3 +270,53 @@ def test_a_cpu_stage_counts_its_process() -> None:
     found = need("reference", {**HALF, "preferences": {}}, Resources(memory_gb=64))
     assert found.has == 64
     assert found.gigabytes == pytest.approx(found.footprint.peak / 1e9 + 0.7)
+
+
+FULL = HALF | {"training": {"batch_size": 128}, "adapter": None}
+
+
+def divided(strategy: str, processes: int) -> Footprint:
+    execution = Execution.model_validate(
+        {"strategy": strategy, "processes": processes, "micro_batch": 1, "gradient_checkpointing": True}
+    )
+    return footprint("sft", FULL, execution=execution)
+
+
+def test_zero_divides_what_the_paper_says() -> None:
+    """Rajbhandari et al., figure 1: stage 2 divides optimizer states and gradients, stage 3 the weights too."""
+    alone, second, third = divided("single", 1), divided("deepspeed-zero2", 4), divided("deepspeed-zero3", 4)
+    moved = 6.738e9
+    assert alone.weights == second.weights == pytest.approx(4 * moved, rel=1e-3)
+    assert third.weights == pytest.approx(moved, rel=1e-3)
+    assert alone.optimizer == pytest.approx(8 * moved, rel=1e-3)
+    for shared in (second, third):
+        assert shared.optimizer == pytest.approx(12 * moved / 4, rel=1e-3)
+        assert shared.gradients <= moved * 1.001
+
+
+@pytest.mark.parametrize(
+    ("strategy", "fits"), [("ddp", False), ("deepspeed-zero2", False), ("deepspeed-zero3", True)]
+)
+def test_training_every_weight_of_seven_billion_takes_stage_three_on_four_cards(
+    strategy: str, fits: bool
+) -> None:
+    assert (GPU.needs(divided(strategy, 4).peak) < 80e9) is fits
+
+
+def test_processes_without_gpus_share_what_the_stage_asks_for() -> None:
+    recipe = find_kind("sft").recipe.model_validate(
+        HALF | {"adapter": {"rank": 8}, "training": {"batch_size": 8}}
+    )
+    one, two = (
+        stage_need(
+            "sft",
+            recipe,
+            GPT2_SMALL,
+            Resources(memory_gb=100),
+            Execution(strategy=strategy, processes=processes, micro_batch=4),  # type: ignore[arg-type]
+        )
+        for strategy, processes in (("single", 1), ("ddp", 2))
+    )
+    assert one is not None and two is not None
+    assert two.gigabytes == pytest.approx(2 * one.gigabytes, rel=0.05)
+    assert (one.micro_batch, two.micro_batch) == (8, 4)
