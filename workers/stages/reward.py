@@ -22,7 +22,7 @@ from workers.ppo.backbones import load_scorer
 from workers.ppo.forward import scores
 from workers.specs.reward import RewardRecipe
 from workers.training.arguments import trainer_arguments
-from workers.training.deepspeed import whole_tensors, zero_stage
+from workers.training.deepspeed import whole_again, whole_tensors, zero_stage
 from workers.training.run import stage_callback, train
 from workers.training.seeding import prepare
 from workers.training.trainers import MODEL, StageTrainer, sample_dataset
@@ -97,6 +97,7 @@ def _whole(recipe: RewardRecipe, context: StageContext, trainer: StageRewardTrai
     """The trained model; where its weights are divided among processes, as it was just written."""
     if zero_stage(context.execution.strategy) < 3:
         return trainer.model
+    whole_again()
     exact = recipe.model.model_copy(update={"dtype": "float32"})
     return load_scorer(context.output / "model", exact, device_of(context))
 

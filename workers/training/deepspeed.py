@@ -88,3 +88,10 @@ def whole_tensors(trainer: Any, strategy: Strategy) -> dict[str, Any]:
     if zero_stage(strategy) < 3:
         return dict(trainer.model.state_dict())
     return dict(trainer.accelerator.get_state_dict(trainer.model_wrapped) or {})
+
+
+def whole_again() -> None:
+    """Let models that are loaded from now on be whole in this process: transformers divides them while stage 3 runs."""
+    from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
+    unset_hf_deepspeed_config()
