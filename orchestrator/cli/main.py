@@ -9,6 +9,7 @@ import typer
 
 from orchestrator.cli import (
     analysis,
+    bench,
     clusters,
     data,
     grids,
@@ -32,7 +33,19 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-for module in (grids, runs, clusters, data, judge, maintenance, results_commands, studies, analysis, report):
+for module in (
+    grids,
+    bench,
+    runs,
+    clusters,
+    data,
+    judge,
+    maintenance,
+    results_commands,
+    studies,
+    analysis,
+    report,
+):
     module.register(app)
 
 
