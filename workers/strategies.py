@@ -70,8 +70,9 @@ def _objection_to_deepspeed(kind: Kind, recipe: Any, execution: Execution) -> st
         )
     if strategy == "deepspeed-zero3" and adapter is not None and kind.name == "reward":
         return "'deepspeed-zero3' cannot merge a reward model's adapter into its base; use 'deepspeed-zero2' or 'ddp'"
-    if strategy == "deepspeed-zero3" and training.validation_steps is not None:
-        return "'deepspeed-zero3' measures no validation loss on the way; use 'deepspeed-zero2' or 'ddp'"
+    scored = training.validation_steps is not None and kind.name != "pretrain"
+    if strategy == "deepspeed-zero3" and scored:
+        return "'deepspeed-zero3' scores no answers on the way (`validation_steps`); use 'deepspeed-zero2' or 'ddp'"
     return None
 
 

@@ -22,7 +22,7 @@ from workers.recipe import Execution, Recipe
 from workers.stage import Stage
 from workers.strategies import suits
 
-FIGURES = ("loss", "grad_norm", "logps/chosen", "rewards/margins")
+FIGURES = ("loss", "grad_norm", "logps/chosen", "logps/rejected")
 
 
 def divided(strategy: str, processes: int = 2, **others: Any) -> Execution:

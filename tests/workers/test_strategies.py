@@ -67,7 +67,8 @@ def test_what_every_strategy_runs(strategy: str) -> None:
         ("deepspeed-zero2", sft_recipe(adapter=lora(NF4)), None),
         ("deepspeed-zero3", sft_recipe(adapter=lora(NF4)), "QLoRA"),
         ("deepspeed-zero3", sft_recipe(training=short(autocast="float16")), "float32 or bfloat16"),
-        ("deepspeed-zero3", sft_recipe(training=short(validation_steps=2)), "no validation loss"),
+        ("deepspeed-zero3", sft_recipe(training=short(validation_steps=2)), "scores no answers"),
+        ("deepspeed-zero3", PretrainRecipe(training=short(validation_steps=2)), None),
     ],
 )
 def test_what_a_strategy_refuses(strategy: str, recipe: object, words: str | None) -> None:

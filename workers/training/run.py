@@ -47,7 +47,7 @@ def run_steps(context: StageContext, trainer: Any, callback: StageCallback) -> N
     callback.attach(trainer)
     context.progress(0, callback.steps)
     resume = context.resume_from
-    if resume is not None:
+    if resume is not None and context.rank == 0:
         bring_snapshots(context, int(resume.name))
     divided = zero_stage(context.execution.strategy) > 0  # DeepSpeed walks, and changes, what it wraps
     walks = nullcontext() if divided else remembered_walks(trainer.model)

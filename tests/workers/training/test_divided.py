@@ -18,6 +18,7 @@ from tests.support.together import (
 from tests.support.training import (
     DPO,
     NF4,
+    PREFERENCES,
     PRETRAIN,
     SFT,
     Lab,
@@ -60,7 +61,7 @@ def recipe_of(name: str, *, still: bool = True) -> tuple[Kind, Recipe]:
             return DPO, dpo_recipe(adapter=adapter)
         case "qlora":
             return SFT, sft_recipe(adapter=lora(NF4).model_copy(update={"dropout": 0.0}))
-    return PRETRAIN, pretrain_recipe()
+    return PRETRAIN, pretrain_recipe(seed=9)  # another stage than the base of the others
 
 
 def alone(lab: Lab, kind: Kind, recipe: Recipe, parents: tuple[Parent, ...], micro_batch: int = 2) -> Ran:
@@ -104,8 +105,8 @@ def test_killed_and_resumed_it_ends_at_the_weights_of_one_process(
     told(record_property, losses=losses, weights=weights, entry=largest_difference(two.output, kept))
     assert weights < TOLERANCE
     assert losses < TOLERANCE
-    for name in ("trained_tokens", "trainable_parameters"):
-        assert two.value(name) == one.value(name)
+    for figure in ("trained_tokens", "trainable_parameters"):
+        assert two.value(figure) == one.value(figure)
 
 
 def test_a_stop_and_a_kill_change_no_bit(lab: Lab, base: Parent, strategy: str) -> None:
@@ -153,10 +154,35 @@ def test_bfloat16_autocast_is_that_of_one_process(
     assert distance(two.output, one.output) < 1e-3
 
 
+def test_gradient_checkpointing_changes_no_number(lab: Lab, base: Parent, strategy: str) -> None:
+    kind, recipe = recipe_of("sft")
+    one = alone(lab, kind, recipe, (base,))
+    execution = divided(strategy, gradient_checkpointing=True)
+    two = Team(lab, stage_of(lab, kind, recipe, (base,)), execution, "checkpointed").run()
+    assert distance(two.output, one.output) < TOLERANCE
+
+
+def test_reference_rows_of_a_parent(lab: Lab, base: Parent, reference: Parent, strategy: str) -> None:
+    kind, recipe = recipe_of("dpo")
+    one = alone(lab, kind, recipe, (base, reference))
+    two = Team(lab, stage_of(lab, kind, recipe, (base, reference)), divided(strategy), "rows").run()
+    assert distance(two.output, one.output) < TOLERANCE
+
+
+def test_validation_of_a_pretraining(lab: Lab, strategy: str) -> None:
+    training = short(4, validation_steps=2, validation_rows=6)
+    recipe = pretrain_recipe(seed=10, training=training)
+    one = alone(lab, PRETRAIN, recipe, ())
+    two = Team(lab, stage_of(lab, PRETRAIN, recipe), divided(strategy), "two").run()
+    assert two.value("validation_loss") == pytest.approx(one.value("validation_loss"), rel=TOLERANCE)
+
+
 def test_validation_on_the_way(lab: Lab, base: Parent, strategy: str) -> None:
     if strategy == "deepspeed-zero3":
-        pytest.skip("refused when a plan is made")
-    recipe = sft_recipe(adapter=STILL, training=short(validation_steps=4, validation_rows=6))
+        pytest.skip("refused when a plan is made: answers are scored in inference mode")
+    data = PREFERENCES.model_copy(update={"validation": 0.2, "samples": 30})
+    training = short(validation_steps=4, validation_rows=6)
+    recipe = sft_recipe(adapter=STILL, preferences=data, training=training)
     one = alone(lab, SFT, recipe, (base,))
     two = Team(lab, stage_of(lab, SFT, recipe, (base,)), divided(strategy), "two").run()
     assert two.value("validation_loss") == pytest.approx(one.value("validation_loss"), rel=TOLERANCE)
