@@ -202,7 +202,6 @@ class Supervisor:
         child = self._ready_child(stage)
         checkpoint = newest_checkpoint(self.workspace, stage.id, lambda found: suits(found, execution))
         child.fingerprint.setdefault("code", self.submission.code)
-        attempt.record["fingerprint"] = child.fingerprint | division(execution) | of_execution(execution)
         attempt.record["resumed_from"] = None if checkpoint is None else int(checkpoint.name)
         child.run(
             {
@@ -214,7 +213,9 @@ class Supervisor:
                 "lockstep": self.on_report is not None,
             }
         )
-        self._end(attempt, self._watch(attempt, execution))
+        last = self._watch(attempt, execution)  # by now a new child has said what it runs on
+        attempt.record["fingerprint"] = child.fingerprint | division(execution) | of_execution(execution)
+        self._end(attempt, last)
         self.advanced = self.advanced or _got_further(attempt)
 
     def _watch(self, attempt: Attempt, execution: Execution) -> dict[str, Any]:

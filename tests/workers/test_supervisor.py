@@ -50,6 +50,7 @@ def test_all_stages_run_in_one_warm_child(workspace: Workspace) -> None:
     records = [read_json(workspace.done_file(stage.id))["record"] for stage in stages]
     assert len({record["supervisor"] for record in records}) == 1
     assert sum(record["seconds"]["startup"] > 0 for record in records) == 1
+    assert all({"code", "processor", "python"} <= record["fingerprint"].keys() for record in records)
 
 
 @pytest.mark.parametrize(("fault", "ending"), [("bug", "bug"), ("bad input", "bad_input"), ("crash", "bug")])
