@@ -65,7 +65,7 @@ def load_model(
     """Load a causal language model in evaluation mode, safetensors only, no code of its own.
 
     Raises:
-        BadInput: the files cannot be read as such a model.
+        BadInput: the files cannot be read as such a model, or this machine cannot compute it as the recipe says.
     """
     from transformers import AutoModelForCausalLM
 
@@ -80,8 +80,18 @@ def load_model(
         )
     except MALFORMED as error:
         raise BadInput(f"model {source.name}: {source.directory} cannot be loaded: {error}") from None
+    except ImportError as error:
+        raise BadInput(_cannot_compute(source, recipe, device, error)) from None
     keep_storage(model)
     return model.requires_grad_(False).eval()
+
+
+def _cannot_compute(source: ModelSource, recipe: ModelRecipe, device: str, error: ImportError) -> str:
+    """What a package that is not there means for the person."""
+    reason = str(error).strip().splitlines()[0]
+    if recipe.attention == "flash_attention_2":
+        reason = f"`attention: flash_attention_2` does not run here, on {device} ({reason}); `sdpa` runs everywhere"
+    return f"model {source.name}: {reason}"
 
 
 def device_of(context: StageContext) -> str:

@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.support.training import DPO, SFT, dpo_recipe, lora, sft_recipe, short
+from workers.context import BadInput
 from workers.recipe import Execution
 from workers.specs.model import ModelRecipe
 from workers.training.padding_free import IGNORED, compute_without_padding, put_back, single_row
@@ -53,6 +54,14 @@ def test_a_stage_without_padding_resumes_exactly(lab, base):
     checkpoint = lab.interrupt(DPO, made, (base,), 3, memory={}, execution=FREE)
     rest = lab.run(DPO, made, (base,), resume_from=checkpoint, memory={}, execution=FREE)
     assert rest.bytes() == whole.bytes()
+
+
+def test_attention_that_this_machine_cannot_compute_is_refused(lab, base):
+    made = sft_recipe(model=ModelRecipe(attention="flash_attention_2"))
+    with pytest.raises(
+        BadInput, match=r"flash_attention_2` does not run here, on cpu .*; `sdpa` runs everywhere"
+    ):
+        lab.run(SFT, made, (base,), execution=FREE)
 
 
 @pytest.fixture
