@@ -35,6 +35,7 @@ from workers.endings import ProcessesFailed
 from workers.kinds import Kind
 from workers.recipe import Execution, Recipe
 from workers.specs.model import ModelRecipe
+from workers.strategies import objection
 
 pytestmark = pytest.mark.slow
 STRATEGIES = ("ddp", "deepspeed-zero2", "deepspeed-zero3")
@@ -159,6 +160,22 @@ def test_gradient_checkpointing_changes_no_number(lab: Lab, base: Parent, strate
     one = alone(lab, kind, recipe, (base,))
     execution = divided(strategy, gradient_checkpointing=True)
     two = Team(lab, stage_of(lab, kind, recipe, (base,)), execution, "checkpointed").run()
+    assert distance(two.output, one.output) < TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("name", "option"), [("sft", "padding_free"), ("dpo", "padding_free"), ("pretrain", "chunked_loss")]
+)
+def test_lighter_batches_keep_the_numbers(
+    lab: Lab, base: Parent, strategy: str, name: str, option: str
+) -> None:
+    kind, recipe = recipe_of(name)
+    parents = () if kind is PRETRAIN else (base,)
+    if objection(kind, recipe, divided(strategy, **{option: True})) is not None:
+        pytest.skip("refused when a plan is made")
+    one = alone(lab, kind, recipe, parents)
+    execution = divided(strategy, **{option: True})
+    two = Team(lab, stage_of(lab, kind, recipe, parents), execution, option).run()
     assert distance(two.output, one.output) < TOLERANCE
 
 
