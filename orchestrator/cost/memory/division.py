@@ -37,6 +37,10 @@ class Division:
             return replace(moment, workspace=moment.workspace + held.moved * held.moved_bytes)
         return self._zero(moment, held)
 
+    def stepped(self, moved: float) -> float:
+        """How many of the moved weights an optimizer step of one process moves."""
+        return moved / self.processes if self.strategy.startswith("deepspeed") else moved
+
     def _zero(self, moment: Footprint, held: Held) -> Footprint:
         bucket = min(BUCKET, held.moved) * held.moved_bytes
         copies = FLOAT32 * held.moved

@@ -66,8 +66,8 @@ def table() -> list[str]:
     corrected, published = plan("rlhf", "corrected"), plan("rlhf")
     lines.append(row("ppo llama-7b", corrected, first(corrected, "ppo")))
     lines.append(row("ppo llama-7b, reference in float32", published, first(published, "ppo")))
-    lines.append(row("sft llama-7b, every weight", corrected, first(corrected, "sft")))
-    lines.append(row("reward llama-7b, every weight", corrected, first(corrected, "reward")))
+    lines.append(row("sft llama-7b, every weight, on each of 4", corrected, first(corrected, "sft")))
+    lines.append(row("reward llama-7b, every weight, on each of 4", corrected, first(corrected, "reward")))
     pretrained = plan("quantization", "corrected")
     lines.append(row("pretrain gpt2", pretrained, first(pretrained, "pretrain")))
     return lines
