@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from results.collector import collector_paused
-from results.files import WorkspaceError
+from results.files import WorkspaceError, parse_record
 from results.layout import Workspace
 from results.records import AttemptRecord, Commit
 from results.schema import ATTEMPTS, COMMITS, METRICS, TABLES, read_table
@@ -171,7 +171,7 @@ def _parsed(
 def _commit(stage: str, content: bytes | OSError) -> Commit:
     if isinstance(content, OSError):
         raise content
-    commit: Commit = json.loads(content)
+    commit: Commit = parse_record(content)
     if not isinstance(commit, dict) or commit.get("stage") != stage:
         raise ValueError("is not the commit of this stage")
     if not isinstance(commit.get("attempt"), str) or commit.get("outcome") not in ("done", "diverged"):
@@ -271,7 +271,7 @@ def _directories(path: Path) -> list[Path]:
 
 def _json_or_none(path: Path) -> Any:
     try:
-        return json.loads(path.read_bytes())
+        return parse_record(path.read_bytes())
     except (OSError, ValueError):
         return None
 

@@ -10,6 +10,8 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 
 class WorkspaceError(Exception):
     """A workspace that cannot be read or written; the message is for the person who runs Yates."""
@@ -70,6 +72,20 @@ def read_json_or_none(path: Path) -> Any | None:
         return read_json(path)
     except FileNotFoundError:
         return None
+
+
+def parse_record(content: bytes) -> Any:
+    """The value of one of the many records of a workspace, by a faster reader; whole numbers have at most 64 bits.
+
+    What that reader refuses (NaN, half a surrogate pair) is left to Python's own.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return json.loads(content)
 
 
 def json_bytes(value: Any) -> bytes:

@@ -6,14 +6,13 @@ claims, and a reader can look just there.
 """
 
 import errno
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from results.files import json_bytes, open_in
+from results.files import json_bytes, open_in, parse_record
 from results.layout import Workspace
 from results.records import AttemptRecord, Commit, Ending, Outcome
 
@@ -219,7 +218,7 @@ def _write_whole(descriptor: int, line: bytes) -> None:
 def _parse(line: bytes) -> dict[str, Any] | None:
     """The event of one line, or None for a line that a crash or a full disk cut short."""
     try:
-        event = json.loads(line)
+        event = parse_record(line)
     except ValueError:
         return None
     if not isinstance(event, dict) or "stage" not in event or "event" not in event:
