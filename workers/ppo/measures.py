@@ -43,9 +43,7 @@ def measure(
     (episodes,). Without `how.whole` there is neither divergence nor entropy.
     """
     with torch.inference_mode():
-        found = (
-            _distributions(models, batch, how) if how.whole else _sampled(models, batch, episodes, how)
-        )
+        found = _distributions(models, batch, how) if how.whole else _sampled(models, batch, episodes, how)
         visible = forward.visible_ids(batch) if how.padding else None
         found["values"] = forward.values(models.value, models.head, batch, visible)
         with models.reward() as reward:

@@ -117,5 +117,7 @@ class Step:
         held = self.held
         copies = 0.0
         if self.optimizer in TOGETHER:
-            copies = self.device.optimizer_copies * self.division.stepped(held.moved) or 2 * held.largest_moved
+            copies = (
+                self.device.optimizer_copies * self.division.stepped(held.moved) or 2 * held.largest_moved
+            )
         return replace(self._resting(), gradients=self.gradients, workspace=FLOAT32 * copies)
