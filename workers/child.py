@@ -40,6 +40,7 @@ class Child:
         self.memory: dict[str, Any] = {}
         self.stopping = False
         self._told = 0.0
+        self._reached: int | None = None
         self._inbox: queue.SimpleQueue[messages.Message] = queue.SimpleQueue()
         threading.Thread(target=_listen, args=(commands, self._inbox), daemon=True).start()
         signal.signal(signal.SIGTERM, self._stop)
@@ -57,6 +58,7 @@ class Child:
 
     def _run(self, command: messages.Message) -> None:
         forget_peak_memory()
+        self._reached = None
         started = time.perf_counter()
         try:
             context = self._context(command)
@@ -81,6 +83,7 @@ class Child:
         )
 
     def _progress(self, step: int, total: int | None) -> None:
+        self._reached = step
         now = time.monotonic()
         if now - self._told >= PROGRESS_SECONDS or step == total:
             self._told = now
@@ -117,9 +120,12 @@ class Child:
         self._tell_end({"event": "failed", "ending": ending, "message": message, "traceback": text})
 
     def _tell_end(self, message: messages.Message) -> None:
-        """The last word on a stage. A request to stop counts from here on for the next, also while that loads."""
+        """The last word on a stage, with the step it reached: not every step was told.
+
+        A request to stop counts from here on for the next stage, also while that loads.
+        """
         self.stopping = False
-        messages.send(self.events, message)
+        messages.send(self.events, {**message, "step": self._reached})
 
 
 def _compute(context: StageContext, command: messages.Message) -> tuple[StageResult, int]:

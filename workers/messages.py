@@ -1,6 +1,7 @@
 """What a supervisor and its warm child say to each other: one JSON object a line, over two pipes.
 
-Supervisor to child: `run`. Child to supervisor: `ready`, `progress`, then one of `finished`, `stopped`, `failed`.
+Supervisor to child: `run`. Child to supervisor: `ready`, `progress`, then one of `finished`, `stopped`, `failed`,
+each with the last step reached.
 """
 
 import json

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from multiprocessing import connection
+from multiprocessing import connection, resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -259,8 +259,10 @@ def _on_gpu(context: StageContext) -> bool:
 def _cluster_signals_held() -> Iterator[None]:
     """Processes started within never see SIGTERM: a cluster sends it to every process of a job.
 
-    A signal mask is inherited by what is started; one that comes meanwhile is delivered here afterwards.
+    A signal mask is inherited by what is started; one that comes meanwhile is delivered here afterwards. What
+    tracks multiprocessing's resources is started first: to start it lifts such a mask.
     """
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
         yield

@@ -229,6 +229,7 @@ class Supervisor:
                 elif message["event"] == "report":
                     self._answer(message, watch)
                 else:
+                    watch.advance(message["step"])
                     return {**message, "reason": watch.stopping}
             if not self.child.alive:
                 return {"event": "died", **self.child.death(), "reason": watch.stopping}

@@ -24,8 +24,10 @@ class Watch:
         self._asked: float | None = None
         self.stopping: Ending | None = None
 
-    def advance(self, step: int) -> None:
-        """Note that the stage reached `step`."""
+    def advance(self, step: int | None) -> None:
+        """Note that the stage reached `step`, if it counts any."""
+        if step is None:
+            return
         if step != self._attempt.record["step"]:
             self._moved = time.monotonic()
         self._attempt.record["step"] = step

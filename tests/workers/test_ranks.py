@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 
 from results.files import read_json
 from results.layout import Workspace
+from tests.support.commands import ROOT
 from tests.support.grids import index_of, start_supervisor, submit_toys
 from tests.support.sums import SUM, SumRecipe
 from tests.support.together import Team, divided, largest_curve_difference, largest_difference, stage_of
@@ -163,3 +166,32 @@ def test_no_process_outlives_who_started_it(workspace: Workspace, who: str) -> N
     finally:
         supervisor.kill()
         supervisor.wait()
+
+
+BLOCKED = """
+import multiprocessing, multiprocessing.forkserver as forkserver, sys, time
+from workers.ranks import _cluster_signals_held
+
+if __name__ == "__main__":
+    start = multiprocessing.get_context(sys.argv[1])
+    with _cluster_signals_held():
+        process = start.Process(target=time.sleep, args=(60,), daemon=True)
+        process.start()
+    for number in (process.pid, forkserver._forkserver._forkserver_pid):
+        if number is not None:
+            print(next(line for line in open(f"/proc/{number}/status") if line.startswith("SigBlk")).split()[1])
+    process.kill()
+"""
+
+
+@pytest.mark.parametrize(("start", "processes"), [("spawn", 1), ("forkserver", 2)])
+def test_the_first_process_started_holds_the_signals_of_a_cluster_from_its_first_moment(
+    tmp_path: Path, start: str, processes: int
+) -> None:
+    script = tmp_path / "blocked.py"
+    script.write_text(BLOCKED)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    said = subprocess.run(
+        [sys.executable, script, start], env=environment, stdout=subprocess.PIPE, text=True, check=True
+    ).stdout.split()
+    assert [bool(int(mask, 16) & 1 << signal.SIGTERM - 1) for mask in said] == [True] * processes

@@ -117,6 +117,14 @@ def test_many_alike_failures_hold_the_rest_of_their_kind(workspace: Workspace) -
     assert sound.id not in index_of(workspace).done
 
 
+def test_the_record_of_a_failure_has_the_last_step_although_not_every_step_is_told(
+    workspace: Workspace,
+) -> None:
+    stage = toy(fault="bug", steps=9, at=7)
+    start_supervisor(workspace, submit_toys(workspace, [stage])).wait(60)
+    assert index_of(workspace).endings[stage.id][-1]["step"] == 7
+
+
 def test_sigterm_stops_the_stage_and_a_later_supervisor_finishes(workspace: Workspace) -> None:
     stage = toy(steps=40, pause=0.05)
     submission = submit_toys(workspace, [stage])
