@@ -39,7 +39,9 @@ def chain_of(plan: Plan, steps: int) -> list[Link]:
     places: dict[int, int] = {}
     for index in wanted:
         places[index] = len(links)
-        links.append(_link(plan, index, links, places, shortened(_recipe(plan, index), steps, rows), chosen))
+        links.append(
+            _link(plan, index, links, places, shortened(plan.stage(index).recipe, steps, rows), chosen)
+        )
     return links
 
 
@@ -62,10 +64,6 @@ def ancestry(plan: Plan, chosen: Iterable[int]) -> set[int]:
             found.add(index)
             pending.extend(parent for _, parent in plan.stages[index].parents)
     return found
-
-
-def _recipe(plan: Plan, index: int) -> Any:
-    return plan.stage(index).recipe
 
 
 def _link(

@@ -19,7 +19,8 @@ def shortened(recipe: Recipe, steps: int, rows: int) -> Recipe:
     given = recipe.model_dump()
     batch = given.get("batch_size", 1)
     found = _shorter(given, steps, rows, batch)
-    found |= {name: None for name in ("step",) if name in given}
+    if "step" in given:
+        found["step"] = None
     if "analyses" in given:
         found |= {"batches": 1, "repeats": min(2, given["repeats"])}
     short: Recipe = type(recipe).model_validate(found)

@@ -8,7 +8,11 @@ from orchestrator.cost.architecture import Architecture
 from orchestrator.cost.memory.device import CPU, GPU
 from orchestrator.cost.memory.footprint import GB, Footprint
 from orchestrator.cost.memory.stages import TRAINED, Parents, stage_footprint
+from workers.failures import whole_batch
 from workers.recipe import Execution, Resources
+
+DIVIDED = (*TRAINED, "ppo", "evaluate", "generate", "judge")
+"""Kinds whose memory depends on a micro-batch."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ def stage_need(
     if footprint is None:
         return None
     has = asked_memory(resources)
-    batch = (whole_batch(kind, recipe) or 0) // run.processes
+    batch = (divided_batch(kind, recipe) or 0) // run.processes
     fitting = largest_micro_batch(batch, has, needs) if batch and has is not None else None
     return Need(needed_gigabytes(footprint, resources, run.processes), has, fitting, footprint)
 
@@ -75,13 +79,9 @@ def asked_memory(resources: Resources) -> float | None:
     return None if resources.gpu_memory_gb is None else resources.gpu_memory_gb * min(1.0, resources.gpus)
 
 
-def whole_batch(kind: str, recipe: Any) -> int | None:
+def divided_batch(kind: str, recipe: Any) -> int | None:
     """The rows that a micro-batch divides, or None where it does not count."""
-    if kind in TRAINED:
-        return int(recipe.training.batch_size)
-    if kind == "ppo":
-        return int(recipe.rollout.batch_size)
-    return int(recipe.batch_size) if kind in ("evaluate", "generate", "judge") else None
+    return whole_batch(recipe) if kind in DIVIDED else None
 
 
 def largest_micro_batch(batch: int, has: float, needs: Callable[[int], float | None]) -> int:
