@@ -36,6 +36,8 @@ class LiveBytes(TorchDispatchMode):
         return found
 
     def _count(self, tensor: torch.Tensor) -> None:
+        if tensor.device.type == "meta":
+            return
         storage = tensor.untyped_storage()
         key = storage._cdata
         if key not in self._known:

@@ -11,6 +11,13 @@ from typing import Any
 from workers.recipe import Strategy
 from workers.specs.training import Training
 
+BUCKET = 50_000_000
+"""The most numbers of gradients that are summed together. DeepSpeed's default is ten times as many: it takes the whole
+buffer whatever it holds, and as much again while it sums, 4 GB in float32 also for an adapter."""
+PREFETCHED = 50_000_000
+"""Stage 3: weights that are brought together before they are needed (DeepSpeed's default)."""
+LIVE = 1_000_000_000
+"""Stage 3: weights that are whole at a time (DeepSpeed's default)."""
 STAGES: dict[Strategy, int] = {"deepspeed-zero2": 2, "deepspeed-zero3": 3}
 
 
@@ -38,6 +45,9 @@ def deepspeed_config(
         optimization |= {
             "stage3_gather_16bit_weights_on_model_save": True,
             "stage3_param_persistence_threshold": 0,
+            "stage3_prefetch_bucket_size": PREFETCHED,
+            "stage3_max_live_parameters": LIVE,
+            "stage3_max_reuse_distance": LIVE,
         }
     return {
         "train_batch_size": training.batch_size,
@@ -66,6 +76,13 @@ def _precision(training: Training) -> dict[str, Any]:
 def elements(parameter: Any) -> int:
     """How many numbers a weight holds, also one that is divided among processes."""
     return int(getattr(parameter, "ds_numel", parameter.numel()))
+
+
+def fit_buckets(trainer: Any) -> None:
+    """Make the buffer of gradients no larger than all that is trained."""
+    trained = sum(elements(each) for each in trainer.model.parameters() if each.requires_grad)
+    settings = trainer.accelerator.state.deepspeed_plugin.deepspeed_config
+    settings["zero_optimization"]["reduce_bucket_size"] = min(BUCKET, trained)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from workers.context import StageContext, StageResult, StageStopped, metric
 from workers.recipe import Recipe
 from workers.specs.training import Training
 from workers.training.callbacks import StageCallback
-from workers.training.deepspeed import elements, zero_stage
+from workers.training.deepspeed import elements, fit_buckets, zero_stage
 from workers.training.trackers import tracked
 from workers.training.trainers import StageTrainer
 from workers.training.validation import VALIDATION_LOSS, Validation
@@ -50,6 +50,8 @@ def run_steps(context: StageContext, trainer: Any, callback: StageCallback) -> N
     if resume is not None and context.rank == 0:
         bring_snapshots(context, int(resume.name))
     divided = zero_stage(context.execution.strategy) > 0  # DeepSpeed walks, and changes, what it wraps
+    if divided:
+        fit_buckets(trainer)
     walks = nullcontext() if divided else remembered_walks(trainer.model)
     with walks, tracked(context, trainer):
         trainer.train(resume_from_checkpoint=str(resume) if resume is not None else None)

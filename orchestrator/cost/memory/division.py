@@ -2,19 +2,21 @@
 
 DDP keeps a copy of everything in each process, and its buckets hold all gradients once more. ZeRO (Rajbhandari et al.,
 arXiv 1910.02054) divides optimizer states and gradients (stage 2), and weights (stage 3); DeepSpeed keeps a float32
-copy of the moved weights beside, and buffers of at most so many numbers (its defaults). Not measured on GPUs.
+copy of the moved weights beside, and buffers of so many numbers as its configuration says. Measured on CPUs.
 """
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from orchestrator.cost.memory.footprint import Footprint
 from orchestrator.cost.memory.held import FLOAT32, Held
 from workers.recipe import Execution, Strategy
+from workers.training import deepspeed
 
-BUCKET = 5e8
-"""Numbers that DeepSpeed reduces or gathers together (`reduce_bucket_size`)."""
-LIVE = 1e9
-"""Weights that stage 3 has whole at a time (`stage3_max_live_parameters`)."""
+Phase = Literal["forward", "loss", "backward", "end"]
+"""Of the passes of a micro-batch: at the end of the forward pass, at the loss, then among the layers."""
+SUMMED = {"deepspeed-zero2": 2.0, "deepspeed-zero3": 3.0}
+"""Buffers of gradients at a time: one that is filled, and copies of it while it is summed."""
 
 
 @dataclass(frozen=True)
@@ -29,31 +31,62 @@ class Division:
         """The division that an execution asks for."""
         return cls(execution.strategy, execution.processes)
 
-    def share(self, moment: Footprint, held: Held) -> Footprint:
-        """What one process holds of a moment."""
+    def share(self, moment: Footprint, held: Held, phase: Phase, *, adds_up: bool = False) -> Footprint:
+        """What one process holds of a moment of a pass; `adds_up`: gradients of several micro-batches add up.
+
+        DeepSpeed sums gradients when its buffer is full, so only at the end where the buffer holds all of them. Stage 2
+        makes the buffer with the first gradient, stage 3 keeps it.
+        """
         if self.strategy == "single" or self.processes == 1:
             return moment
         if self.strategy == "ddp":
             return replace(moment, workspace=moment.workspace + held.moved * held.moved_bytes)
-        return self._zero(moment, held)
+        shared = self._zero(moment, held)
+        summing = phase == "end" or (phase == "backward" and held.moved > deepspeed.BUCKET)
+        summed = (SUMMED[self.strategy] if summing else 1.0) * self._bucket(held)
+        if self.strategy == "deepspeed-zero2":
+            beside = 0.0 if phase in ("forward", "loss") else summed
+            waiting = shared.gradients if adds_up else 0.0
+            return replace(shared, gradients=waiting, workspace=shared.workspace + beside)
+        kept = held.moved * held.moved_bytes / self.processes
+        beside = max(summed, self._bucket(held) + _gathered(held, phase))
+        return replace(shared, gradients=kept, workspace=shared.workspace + beside)
 
-    def stepped(self, moved: float) -> float:
-        """How many of the moved weights an optimizer step of one process moves."""
-        return moved / self.processes if self.strategy.startswith("deepspeed") else moved
+    def step(self, moment: Footprint, held: Held) -> Footprint:
+        """What one process holds while its share of the weights moves: DeepSpeed has its gradients twice."""
+        if self.strategy in ("single", "ddp") or self.processes == 1:
+            return self.share(moment, held, "end")
+        shared = self._zero(moment, held)
+        bucket = self._bucket(held) if self.strategy == "deepspeed-zero3" else 0.0
+        return replace(shared, gradients=2 * shared.gradients, workspace=shared.workspace + bucket)
+
+    def moved(self, moved: float, largest: float) -> tuple[float, float]:
+        """How many of the moved weights one process moves, and of how many its largest tensor is."""
+        if self.strategy in ("single", "ddp") or self.processes == 1:
+            return moved, largest
+        return moved / self.processes, moved / self.processes  # one flat tensor
 
     def _zero(self, moment: Footprint, held: Held) -> Footprint:
-        bucket = min(BUCKET, held.moved) * held.moved_bytes
         copies = FLOAT32 * held.moved
         shared = replace(
             moment,
             gradients=moment.gradients / self.processes,
             optimizer=(moment.optimizer + copies) / self.processes,
-            workspace=moment.workspace + bucket,
         )
         if self.strategy == "deepspeed-zero2":
             return shared
-        whole = min(held.weights, LIVE * held.weight_bytes)
-        return replace(shared, weights=moment.weights / self.processes, workspace=shared.workspace + whole)
+        return replace(shared, weights=moment.weights / self.processes)
+
+    def _bucket(self, held: Held) -> float:
+        return min(deepspeed.BUCKET, held.moved) * held.moved_bytes
+
+
+def _gathered(held: Held, phase: Phase) -> float:
+    """Bytes of the weights that stage 3 has whole, and of those that it brings meanwhile: all once, or twice."""
+    most = deepspeed.LIVE * held.weight_bytes
+    brings = phase == "forward" or held.weights > most
+    brought = min(held.weights, deepspeed.PREFETCHED * held.weight_bytes) if brings else 0.0
+    return min(held.weights, most) + brought
 
 
 WHOLE = Division()

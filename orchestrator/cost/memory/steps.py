@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from orchestrator.cost.memory.device import Device
-from orchestrator.cost.memory.division import WHOLE, Division
+from orchestrator.cost.memory.division import WHOLE, Division, Phase
 from orchestrator.cost.memory.footprint import Footprint, highest
 from orchestrator.cost.memory.heads import final_norm
 from orchestrator.cost.memory.held import FLOAT32, Held
@@ -43,14 +43,16 @@ class Step:
     @property
     def footprint(self) -> Footprint:
         """What lives together at the step's highest moment, in one process."""
-        moments = (
-            self._at_loss(),
-            self._in_last_layer(),
-            self._in_first_layer(),
-            self._in_embedding(),
-            self._in_optimizer(),
+        passes: tuple[tuple[Phase, Footprint], ...] = (
+            ("forward", self._forward()),
+            ("loss", self._at_loss()),
+            ("backward", self._in_last_layer()),
+            ("backward", self._in_first_layer()),
+            ("end", self._in_embedding()),
         )
-        return highest(*[self.division.share(moment, self.held) for moment in moments])
+        divide, adds_up = self.division, self.batches > 1
+        shared = [divide.share(moment, self.held, phase, adds_up=adds_up) for phase, moment in passes]
+        return highest(*shared, divide.step(self._in_optimizer(), self.held))
 
     @property
     def gradients(self) -> float:
@@ -77,6 +79,9 @@ class Step:
         state = STATE_BYTES[self.optimizer] * self.held.moved
         waiting = self.gradients if self.batches > 1 else 0.0
         return Footprint(weights=self.held.weights, gradients=waiting, optimizer=state, others=self.others)
+
+    def _forward(self) -> Footprint:
+        return replace(self._resting(), activations=self.kept)
 
     def _at_loss(self) -> Footprint:
         activations = self.kept + final_norm(self.held, self.rows.tokens)
@@ -117,7 +122,6 @@ class Step:
         held = self.held
         copies = 0.0
         if self.optimizer in TOGETHER:
-            copies = (
-                self.device.optimizer_copies * self.division.stepped(held.moved) or 2 * held.largest_moved
-            )
+            moved, largest = self.division.moved(held.moved, held.largest_moved)
+            copies = self.device.optimizer_copies * moved or 2 * largest
         return replace(self._resting(), gradients=self.gradients, workspace=FLOAT32 * copies)
