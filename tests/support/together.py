@@ -23,6 +23,7 @@ from workers.stage import Stage
 from workers.strategies import suits
 
 FIGURES = ("loss", "grad_norm", "logps/chosen", "logps/rejected")
+LOSSES = tuple(name for name in FIGURES if name != "grad_norm")
 
 
 def divided(strategy: str, processes: int = 2, **others: Any) -> Execution:
@@ -111,11 +112,11 @@ def distance(ours: Path, theirs: Path) -> float:
     return (sum(squares) / sum((each.double() ** 2).sum().item() for each in right.values())) ** 0.5
 
 
-def largest_curve_difference(ours: Path, theirs: Path) -> float:
+def largest_curve_difference(ours: Path, theirs: Path, figures: tuple[str, ...] = FIGURES) -> float:
     """The same of the figures that every step logs."""
     left, right = curves(ours), curves(theirs)
     assert left.keys() == right.keys()
-    return max(_relative(left[name], right[name]) for name in left if name in FIGURES)
+    return max(_relative(left[name], right[name]) for name in left if name in figures)
 
 
 def curves(output: Path) -> dict[str, torch.Tensor]:
