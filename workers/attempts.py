@@ -7,8 +7,10 @@ run one stage, each would write to its own directory and one `done.json` would w
 
 import os
 import secrets
+import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import rmtree
@@ -176,6 +178,23 @@ class Attempt:
         self._beats += 1
         with suppress(OSError):  # a beat that is missed costs less than the attempt
             (self.directory / "heartbeat").write_bytes(json_bytes([self._beats, self.record["step"]]))
+
+    @contextmanager
+    def beating(self, seconds: float = HEARTBEAT_SECONDS) -> Iterator[None]:
+        """Keep the heartbeat moving while the body is busy with one long thing, such as a checkpoint's checksums."""
+        over = threading.Event()
+
+        def keep_on() -> None:
+            while not over.wait(seconds):
+                self.beat()
+
+        thread = threading.Thread(target=keep_on, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def end(self, ending: Ending, message: str | None = None, traceback: str | None = None) -> None:
         """Record how the attempt ended, in its own file and in the journal."""

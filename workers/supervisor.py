@@ -200,7 +200,8 @@ class Supervisor:
     def _attempt(self, attempt: Attempt, stage: Stage, execution: Execution) -> None:
         """Run one attempt from its start to its recorded end."""
         child = self._ready_child(stage)
-        checkpoint = newest_checkpoint(self.workspace, stage.id, lambda found: suits(found, execution))
+        with attempt.beating():
+            checkpoint = newest_checkpoint(self.workspace, stage.id, lambda found: suits(found, execution))
         child.fingerprint.setdefault("code", self.submission.code)
         attempt.record["resumed_from"] = None if checkpoint is None else int(checkpoint.name)
         child.run(

@@ -1,6 +1,7 @@
 """Claims, staleness, commits: the protocol without processes."""
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,18 @@ def test_a_moving_heartbeat_is_never_stale(workspace: Workspace) -> None:
     for _ in range(4):
         attempt.beat()
         assert watcher.claim(STAGE, "toy", {}) is None
+
+
+def test_a_heart_beats_while_its_worker_is_busy_and_not_after(workspace: Workspace) -> None:
+    attempt = claimant(workspace, "a", elsewhere()).claim(STAGE, "toy", {})
+    assert attempt is not None
+    watcher = claimant(workspace, "b")
+    watcher.observer = HeartbeatObserver(stale_seconds=0.0)
+    with attempt.beating(0.02):
+        for _ in range(4):
+            time.sleep(0.2)
+            assert watcher.claim(STAGE, "toy", {}) is None
+    assert any(watcher.claim(STAGE, "toy", {}) for _ in range(2))
 
 
 def test_of_two_live_attempts_one_commit_wins_and_the_other_is_superseded(workspace: Workspace) -> None:
