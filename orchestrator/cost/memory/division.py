@@ -14,7 +14,7 @@ from workers.recipe import Execution, Strategy
 from workers.training import deepspeed
 
 Phase = Literal["forward", "loss", "backward", "end"]
-"""Of the passes of a micro-batch: at the end of the forward pass, at the loss, then among the layers."""
+"""Of a micro-batch: after the layers' forward pass, at the loss, in a layer's backward pass, after the last."""
 SUMMED = {"deepspeed-zero2": 2.0, "deepspeed-zero3": 3.0}
 """Buffers of gradients at a time: one that is filled, and copies of it while it is summed."""
 
@@ -31,30 +31,28 @@ class Division:
         """The division that an execution asks for."""
         return cls(execution.strategy, execution.processes)
 
-    def share(self, moment: Footprint, held: Held, phase: Phase, *, adds_up: bool = False) -> Footprint:
-        """What one process holds of a moment of a pass; `adds_up`: gradients of several micro-batches add up.
+    @property
+    def everything(self) -> bool:
+        """Whether each process holds all weights, gradients and states."""
+        return self.processes == 1 or not self.strategy.startswith("deepspeed")
 
-        DeepSpeed sums gradients when its buffer is full, so only at the end where the buffer holds all of them. Stage 2
-        makes the buffer with the first gradient, stage 3 keeps it.
-        """
-        if self.strategy == "single" or self.processes == 1:
-            return moment
-        if self.strategy == "ddp":
-            return replace(moment, workspace=moment.workspace + held.moved * held.moved_bytes)
+    def share(self, moment: Footprint, held: Held, phase: Phase, *, adds_up: bool = False) -> Footprint:
+        """What one process holds of a moment of a pass; `adds_up`: gradients of several micro-batches add up."""
+        if self.everything:
+            buckets = held.moved * held.moved_bytes if self.strategy == "ddp" and self.processes > 1 else 0.0
+            return replace(moment, workspace=moment.workspace + buckets)
         shared = self._zero(moment, held)
-        summing = phase == "end" or (phase == "backward" and held.moved > deepspeed.BUCKET)
-        summed = (SUMMED[self.strategy] if summing else 1.0) * self._bucket(held)
         if self.strategy == "deepspeed-zero2":
-            beside = 0.0 if phase in ("forward", "loss") else summed
+            beside = 0.0 if phase in ("forward", "loss") else self._summed(held, phase)
             waiting = shared.gradients if adds_up else 0.0
             return replace(shared, gradients=waiting, workspace=shared.workspace + beside)
         kept = held.moved * held.moved_bytes / self.processes
-        beside = max(summed, self._bucket(held) + _gathered(held, phase))
+        beside = max(self._summed(held, phase), self._bucket(held) + _gathered(held, phase))
         return replace(shared, gradients=kept, workspace=shared.workspace + beside)
 
     def step(self, moment: Footprint, held: Held) -> Footprint:
         """What one process holds while its share of the weights moves: DeepSpeed has its gradients twice."""
-        if self.strategy in ("single", "ddp") or self.processes == 1:
+        if self.everything:
             return self.share(moment, held, "end")
         shared = self._zero(moment, held)
         bucket = self._bucket(held) if self.strategy == "deepspeed-zero3" else 0.0
@@ -62,9 +60,17 @@ class Division:
 
     def moved(self, moved: float, largest: float) -> tuple[float, float]:
         """How many of the moved weights one process moves, and of how many its largest tensor is."""
-        if self.strategy in ("single", "ddp") or self.processes == 1:
+        if self.everything:
             return moved, largest
         return moved / self.processes, moved / self.processes  # one flat tensor
+
+    def _summed(self, held: Held, phase: Phase) -> float:
+        """The buffers of gradients. They are summed when one is full: only at the end where it holds all of them.
+
+        Stage 2 makes its buffer with the first gradient, stage 3 keeps it.
+        """
+        summing = phase == "end" or (phase == "backward" and held.moved > deepspeed.BUCKET)
+        return (SUMMED[self.strategy] if summing else 1.0) * self._bucket(held)
 
     def _zero(self, moment: Footprint, held: Held) -> Footprint:
         copies = FLOAT32 * held.moved
