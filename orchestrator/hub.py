@@ -4,15 +4,14 @@ Looked up in this order: the hub map (a YAML file, hub id: local path), a local 
 Nothing is downloaded; `Hub.unresolved` names what is in none of them.
 """
 
-import hashlib
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from orchestrator.errors import Problems, mistake
 from orchestrator.source import read_document
+from workers.contents import NoFiles, content_digest
 from workers.recipe import Settings
 from workers.specs.data import DataSource
 from workers.specs.model import ModelRecipe
@@ -20,12 +19,6 @@ from workers.world import world_digest
 
 Repository = Literal["model", "dataset"]
 Resolvable = TypeVar("Resolvable", bound=Settings)
-CHUNK = 1 << 22
-
-_PLACE = re.compile(r"\{\w+\}")
-
-_digests: dict[str, tuple[tuple[int, int], str]] = {}
-"""Path of a file -> its (size, modification time) and digest when it was last read."""
 
 
 class Hub:
@@ -100,7 +93,7 @@ class Hub:
         local = Path(self.paths.get(source.hub, source.hub)).expanduser()
         if local.exists():
             # The files are what they are; a revision of the hub says nothing of them.
-            return source.model_copy(update={"revision": None, "digest": content_digest(local, files)})
+            return source.model_copy(update={"revision": None, "digest": source_digest(local, files)})
         repository: Repository = "dataset" if isinstance(source, DataSource) else "model"
         snapshot = cached_snapshot(source.hub, repository, source.revision)
         if snapshot is None:
@@ -109,48 +102,18 @@ class Hub:
         return source.model_copy(update={"revision": snapshot.name, "digest": f"revision:{snapshot.name}"})
 
 
-def content_digest(path: Path, files: tuple[str, ...] = ()) -> str:
-    """The sha256 (hexadecimal) of a file, or of a directory's names, sizes and contents without hidden ones.
-
-    `files` restricts a directory to those that match, with `{split}` and `{preference}` open as loaders fill
-    them. A file is read again when its size or time changed.
+def source_digest(path: Path, files: tuple[str, ...] = ()) -> str:
+    """The digest of a source's content.
 
     Raises:
-        GridError: a file cannot be read.
+        GridError: a file cannot be read, or there is none.
     """
     try:
-        if path.is_file():
-            return _file_digest(path)
-        names = _names(path, files)
-        if not names:
-            raise mistake(str(path), f"holds no file{' that matches ' if files else ''}{', '.join(files)}")
-        lines = [
-            f"{name}\0{(path / name).stat().st_size}\0{_file_digest(path / name)}" for name in sorted(names)
-        ]
+        return content_digest(path, files)
+    except NoFiles as error:
+        raise mistake(str(path), str(error)) from None
     except OSError as error:
         raise mistake(str(error.filename or path), f"cannot be read: {error.strerror or error}") from None
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def _names(directory: Path, files: tuple[str, ...]) -> set[str]:
-    # A place beside a star stays one star: `**` means directories, and only as a whole part of a path.
-    patterns = [re.sub(r"\*+", "*", _PLACE.sub("*", name)) for name in files] or ["**/*"]
-    found = (path for pattern in patterns for path in directory.glob(pattern) if path.is_file())
-    relative = (path.relative_to(directory) for path in found)
-    return {path.as_posix() for path in relative if not any(part.startswith(".") for part in path.parts)}
-
-
-def _file_digest(path: Path) -> str:
-    status = path.stat()
-    mark = (status.st_size, status.st_mtime_ns)
-    known = _digests.get(str(path))
-    if known is None or known[0] != mark:
-        digest = hashlib.sha256()
-        with path.open("rb") as stream:
-            while chunk := stream.read(CHUNK):
-                digest.update(chunk)
-        known = _digests[str(path)] = (mark, digest.hexdigest())
-    return known[1]
 
 
 def cached_snapshot(hub: str, repository: Repository, revision: str | None = None) -> Path | None:

@@ -1,11 +1,9 @@
 """Hub ids and paths resolve to what lies behind them, so that other content can never pass for it."""
 
-import os
 from pathlib import Path
 
 import pytest
 
-from orchestrator import hub as module
 from orchestrator.errors import GridError
 from orchestrator.grid import load_grid
 from orchestrator.hub import Hub, content_digest
@@ -30,44 +28,11 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "hub"
 
 
-def test_a_digest_is_of_names_sizes_and_contents_and_not_of_the_place(tmp_path: Path) -> None:
-    one, two = model_at(tmp_path / "one"), model_at(tmp_path / "elsewhere" / "two")
-    assert content_digest(one) == content_digest(two)
-    (two / "model.safetensors").write_text("heights")
-    assert content_digest(one) != content_digest(two)
-    (one / "config.json").rename(one / "other.json")
-    assert content_digest(one) != content_digest(model_at(tmp_path / "three"))
-
-
-def test_hidden_files_do_not_count(tmp_path: Path) -> None:
-    directory = model_at(tmp_path / "model")
-    before = content_digest(directory)
-    (directory / ".git").mkdir()
-    (directory / ".git" / "HEAD").write_text("x")
-    (directory / ".lock").write_text("x")
-    assert content_digest(directory) == before
-
-
-def test_a_file_is_read_again_only_when_it_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = model_at(tmp_path / "model") / "model.safetensors"
-    first = content_digest(path)
-    monkeypatch.setattr(module.hashlib, "sha256", None)
-    assert content_digest(path) == first
-    monkeypatch.undo()
-    os.utime(path, ns=(1, 1))
-    assert content_digest(path) == first
-    path.write_text("heights")
-    assert content_digest(path) != first
-
-
-def test_named_files_alone_count(tmp_path: Path) -> None:
-    directory = model_at(tmp_path / "model")
-    only = content_digest(directory, ("config.json",))
-    (directory / "model.safetensors").write_text("heights")
-    assert content_digest(directory, ("config.json",)) == only
-    assert content_digest(directory, ("{split}.*", "config.json")) != only
+def test_a_directory_without_its_files_is_a_mistake_of_the_grid(tmp_path: Path) -> None:
+    source = DataSource(hub=str(model_at(tmp_path / "model")), files=("nothing.*",))
+    recipe = EvaluateRecipe.model_validate({"benchmarks": [{"task": "a", "source": source}]})
     with pytest.raises(GridError, match=r"holds no file that matches nothing\.\*"):
-        content_digest(directory, ("nothing.*",))
+        Hub().resolve(recipe)
 
 
 def test_mapped_and_local_models_get_digests(tmp_path: Path) -> None:

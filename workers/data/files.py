@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from workers.contents import check_content
 from workers.context import BadInput, StageContext
 from workers.data.layouts import opened
 from workers.models.sources import hub_directory
@@ -26,14 +27,17 @@ def source_directory(context: StageContext, source: DataSource, layouts: Sequenc
     """The directory (or single file) of a source; `layouts` are the files that are read there.
 
     Raises:
-        BadInput: the source names nothing, or is not on this machine, or only a part of those files.
+        BadInput: the source names nothing, or is not on this machine, or only a part of those files, or files that
+        the plan did not see.
     """
     if source.world is not None:
         return world_directory(context.workspace.cache, source.world)
     if source.hub is None:
         raise BadInput("no data: the recipe's `source` names neither a `world` nor a `hub` id or path")
     wanted = [opened(name) for name in source.files or layouts]
-    return hub_directory(context.hub_map, source.hub, source.revision, "dataset", wanted)
+    directory = hub_directory(context.hub_map, source.hub, source.revision, "dataset", wanted)
+    check_content(source, directory)
+    return directory
 
 
 def split_files(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from workers.contents import check_content
 from workers.context import BadInput, StageContext
 from workers.data.rows import read_rows
 from workers.models.sources import hub_directory
@@ -69,6 +70,7 @@ def locate(source: DataSource, context: StageContext) -> Location:
         if source.hub in context.hub_map:
             raise
         return Location(source.hub, None, source)
+    check_content(source, path)
     if path.is_file():
         return Location(source.hub, path.parent, source.model_copy(update={"files": (path.name,)}))
     return Location(source.hub, path, source)

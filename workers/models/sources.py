@@ -8,6 +8,7 @@ from pathlib import Path
 
 from results.files import read_json_or_none
 from results.layout import Workspace
+from workers.contents import check_content
 from workers.context import BadInput, Parent, StageContext
 from workers.specs.model import ModelRecipe
 from workers.stage import Stage
@@ -61,7 +62,7 @@ def hub_source(context: StageContext, recipe: ModelRecipe) -> ModelSource:
     """The model that `recipe.hub` names.
 
     Raises:
-        BadInput: the recipe names none, or it is not on this machine.
+        BadInput: the recipe names none, or it is not on this machine, or not the one that the plan saw.
     """
     if recipe.hub is None:
         raise BadInput(
@@ -70,6 +71,7 @@ def hub_source(context: StageContext, recipe: ModelRecipe) -> ModelSource:
     directory = hub_directory(context.hub_map, recipe.hub, recipe.revision)
     if not (directory / "config.json").is_file():
         raise BadInput(f"model {recipe.hub!r}: {directory} holds no config.json")
+    check_content(recipe, directory)
     return ModelSource(
         f"hub:{recipe.hub}@{recipe.digest or recipe.revision or directory}", recipe.hub, directory
     )

@@ -9,6 +9,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from workers.contents import check_content
 from workers.context import BadInput, StageContext, StageResult, metric
 from workers.data.files import source_directory, split_files
 from workers.data.journal import Journal
@@ -51,7 +52,9 @@ def run(recipe: TokenizeRecipe, context: StageContext) -> StageResult:
 def _tokenizer_directory(recipe: TokenizeRecipe, context: StageContext) -> Path:
     model = recipe.tokenizer_model
     if model is not None and model.hub is not None:
-        return hub_directory(context.hub_map, model.hub, model.revision)
+        found = hub_directory(context.hub_map, model.hub, model.revision)
+        check_content(model, found)
+        return found
     directory = source_directory(context, recipe.tokenizer)
     inner = directory / "tokenizer"
     return inner if inner.is_dir() else directory

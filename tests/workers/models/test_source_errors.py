@@ -7,7 +7,10 @@ import pytest
 
 from tests.support.toys import TOY, ToyRecipe
 from tests.support.training import SFT, Lab, sft_recipe
+from workers.contents import content_digest
 from workers.context import BadInput, Parent, StageContext
+from workers.data.files import source_directory
+from workers.evaluation.sources import locate
 from workers.models.loading import read_tokenizer, trained_directory
 from workers.models.sources import (
     base_source,
@@ -17,6 +20,7 @@ from workers.models.sources import (
     parent_source,
     stage_output,
 )
+from workers.specs.data import DataSource
 from workers.specs.model import ModelRecipe
 from workers.stage import Stage
 
@@ -97,6 +101,22 @@ def test_what_is_nowhere_is_named_with_where_was_looked(
 def test_what_is_kept_is_keyed_by_content_before_place(lab: Lab, model: Path, recipe, key: str) -> None:
     source = hub_source(context_of(lab, org__name=str(model)), recipe)
     assert (source.key, source.name, source.directory) == (key, "org/name", model)
+
+
+def test_a_model_or_data_that_changed_since_the_plan_are_refused(lab: Lab, model: Path) -> None:
+    context, digest = context_of(lab, org__name=str(model)), content_digest(model)
+    source = DataSource(hub="org/name", digest=digest)
+    readers = [
+        lambda: hub_source(context, ModelRecipe(hub="org/name", digest=digest)),
+        lambda: source_directory(context, source),
+        lambda: locate(source, context),
+    ]
+    for read in readers:
+        read()
+    (model / "config.json").write_text("[]")
+    for read in readers:
+        with pytest.raises(BadInput, match="is not what the plan saw"):
+            read()
 
 
 def test_two_places_without_a_digest_are_two_models(lab: Lab, model: Path, tmp_path) -> None:

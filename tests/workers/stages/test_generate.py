@@ -141,9 +141,9 @@ def test_the_users_own_text_stands_around_the_question(root, model_directory, tm
     with pytest.raises(BadInput, match=r"around\.txt lacks \{prompt\}"):
         generated(root, recipe_for(model_directory, prompts), "placeless")
     planned = prompts.model_copy(
-        update={"prompt_file": prompts.prompt_file.model_copy(update={"digest": "0"})}
+        update={"prompt_file": prompts.prompt_file.model_copy(update={"digest": "0" * 64})}
     )
-    with pytest.raises(BadInput, match="has changed since the plan"):
+    with pytest.raises(BadInput, match="is not what the plan saw"):
         generated(root, recipe_for(model_directory, planned), "changed")
 
 
