@@ -1,12 +1,20 @@
 """The configuration that DeepSpeed is given, from the plan alone."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from workers.specs.training import Training
-from workers.training.deepspeed import deepspeed_config, elements, whole_adapter, whole_tensors, zero_stage
+from workers.training.deepspeed import (
+    deepspeed_config,
+    elements,
+    fit_buckets,
+    whole_adapter,
+    whole_tensors,
+    zero_stage,
+)
 
 
 def configuration(strategy: str = "deepspeed-zero2", micro_batch: int = 2, **settings: object) -> dict:
@@ -69,6 +77,21 @@ def test_without_stage_three_weights_are_whole_already() -> None:
         pass
     trainer = type("Trainer", (), {"model": model})()
     assert whole_tensors(trainer, "ddp").keys() == {"weight", "bias"}
+
+
+def test_the_buffer_of_gradients_is_no_larger_than_what_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(30, 20, bias=False), torch.nn.Linear(20, 10, bias=False))
+    model[0].requires_grad_(False)
+    settings = configuration()
+    plugin = SimpleNamespace(deepspeed_config=settings)
+    trainer = SimpleNamespace(
+        model=model, accelerator=SimpleNamespace(state=SimpleNamespace(deepspeed_plugin=plugin))
+    )
+    fit_buckets(trainer)
+    assert settings["zero_optimization"]["reduce_bucket_size"] == 200
+    monkeypatch.setattr("workers.training.deepspeed.BUCKET", 50)
+    fit_buckets(trainer)
+    assert settings["zero_optimization"]["reduce_bucket_size"] == 50
 
 
 def test_deepspeed_itself_reads_it() -> None:
