@@ -6,9 +6,10 @@ import pytest
 
 from orchestrator.errors import GridError
 from orchestrator.grid import load_grid
-from orchestrator.hub import Hub, content_digest
+from orchestrator.hub import Hub
 from orchestrator.plan import Plan, plan_grid
 from tests.orchestrator.grids import replaced, write
+from workers.contents import content_digest
 from workers.specs.data import DataSource
 from workers.specs.evaluate import EvaluateRecipe
 from workers.specs.model import ModelRecipe

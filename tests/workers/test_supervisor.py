@@ -13,7 +13,8 @@ import pytest
 from results.files import read_json
 from results.journal import Journal
 from results.layout import Workspace
-from tests.support.grids import index_of, start_supervisor, submit_toys
+from tests.support.commands import ROOT
+from tests.support.grids import index_of, start_supervisor, submit_toys, supervisor_command
 from tests.support.toys import TOY, ToyRecipe, Weight
 from workers.recipe import Execution
 from workers.stage import Stage
@@ -123,6 +124,25 @@ def test_the_record_of_a_failure_has_the_last_step_although_not_every_step_is_to
     stage = toy(fault="bug", steps=9, at=7)
     start_supervisor(workspace, submit_toys(workspace, [stage])).wait(60)
     assert index_of(workspace).endings[stage.id][-1]["step"] == 7
+
+
+SLOW_SUMS = """
+import time
+from workers import supervisor
+
+checked = supervisor.newest_checkpoint
+supervisor.newest_checkpoint = lambda *arguments: (time.sleep(6), checked(*arguments))[1]
+supervisor.main()
+"""
+
+
+def test_the_heart_beats_while_the_sums_of_a_checkpoint_are_checked(workspace: Workspace) -> None:
+    """Longer than a beat; the stage itself is over before the first one."""
+    stage = toy()
+    command = supervisor_command(workspace, submit_toys(workspace, [stage]))
+    command[1:3] = ["-c", SLOW_SUMS]
+    subprocess.run(command, cwd=ROOT, timeout=60, check=True)
+    assert len(list(workspace.attempts(stage.id).glob("*/heartbeat"))) == 1
 
 
 def test_sigterm_stops_the_stage_and_a_later_supervisor_finishes(workspace: Workspace) -> None:

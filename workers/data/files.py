@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from workers.contents import check_content
 from workers.context import BadInput, StageContext
 from workers.data.layouts import opened
-from workers.models.sources import hub_directory
+from workers.models.sources import planned_place
 from workers.specs.data import DataSource
 from workers.world import world_directory
 
@@ -35,9 +34,7 @@ def source_directory(context: StageContext, source: DataSource, layouts: Sequenc
     if source.hub is None:
         raise BadInput("no data: the recipe's `source` names neither a `world` nor a `hub` id or path")
     wanted = [opened(name) for name in source.files or layouts]
-    directory = hub_directory(context.hub_map, source.hub, source.revision, "dataset", wanted)
-    check_content(source, directory)
-    return directory
+    return planned_place(context, source, wanted)
 
 
 def split_files(

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workers.contents import check_content
 from workers.context import BadInput, StageContext
 from workers.data.rows import read_rows
 from workers.evaluation.candidate import Candidate
 from workers.evaluation.sources import Location, Row, hub_rows, locate, spread
 from workers.evaluation.templates import prompt_tokens
-from workers.models.sources import hub_directory
+from workers.models.sources import planned_place
 from workers.specs.data import DataSource
 from workers.specs.generate import PromptSet
 
@@ -98,8 +97,7 @@ def own_text(source: DataSource, context: StageContext, places: Sequence[str]) -
     """
     if source.hub is None:
         raise BadInput("a file of one's own is named by `hub`: a path, or a name that the hub map knows")
-    path = hub_directory(context.hub_map, source.hub, source.revision, "dataset")
-    check_content(source, path)
+    path = planned_place(context, source)
     if path.is_dir() and len(source.files) == 1:
         path = path / source.files[0]
     if not path.is_file():

@@ -10,6 +10,7 @@ from results.files import read_json_or_none
 from results.layout import Workspace
 from workers.contents import check_content
 from workers.context import BadInput, Parent, StageContext
+from workers.specs.data import DataSource
 from workers.specs.model import ModelRecipe
 from workers.stage import Stage
 
@@ -68,13 +69,25 @@ def hub_source(context: StageContext, recipe: ModelRecipe) -> ModelSource:
         raise BadInput(
             "no model: the stage has no parent in role `base`, and its recipe names no `model.hub`"
         )
-    directory = hub_directory(context.hub_map, recipe.hub, recipe.revision)
+    directory = planned_place(context, recipe)
     if not (directory / "config.json").is_file():
         raise BadInput(f"model {recipe.hub!r}: {directory} holds no config.json")
-    check_content(recipe, directory)
     return ModelSource(
         f"hub:{recipe.hub}@{recipe.digest or recipe.revision or directory}", recipe.hub, directory
     )
+
+
+def planned_place(context: StageContext, source: DataSource | ModelRecipe, files: Sequence[str] = ()) -> Path:
+    """The local directory (or file) that `source.hub`, which is given, names; with the content that the plan saw.
+
+    Raises:
+        BadInput: it is not on this machine, or not the one that the plan saw.
+    """
+    assert source.hub is not None
+    repository = "dataset" if isinstance(source, DataSource) else "model"
+    place = hub_directory(context.hub_map, source.hub, source.revision, repository, files)
+    check_content(source, place)
+    return place
 
 
 def hub_directory(

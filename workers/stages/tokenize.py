@@ -9,7 +9,6 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from workers.contents import check_content
 from workers.context import BadInput, StageContext, StageResult, metric
 from workers.data.files import source_directory, split_files
 from workers.data.journal import Journal
@@ -17,7 +16,7 @@ from workers.data.layouts import TEXT_LAYOUTS
 from workers.data.rows import read_rows
 from workers.data.shards import ShardWriter, token_type, write_header
 from workers.models.loading import load_tokenizer
-from workers.models.sources import hub_directory
+from workers.models.sources import planned_place
 from workers.specs.tokenize import Corpus, TokenizeRecipe
 
 TRAIN, VALIDATION = "train", "validation"
@@ -52,9 +51,7 @@ def run(recipe: TokenizeRecipe, context: StageContext) -> StageResult:
 def _tokenizer_directory(recipe: TokenizeRecipe, context: StageContext) -> Path:
     model = recipe.tokenizer_model
     if model is not None and model.hub is not None:
-        found = hub_directory(context.hub_map, model.hub, model.revision)
-        check_content(model, found)
-        return found
+        return planned_place(context, model)
     directory = source_directory(context, recipe.tokenizer)
     inner = directory / "tokenizer"
     return inner if inner.is_dir() else directory

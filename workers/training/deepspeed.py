@@ -78,11 +78,15 @@ def elements(parameter: Any) -> int:
     return int(getattr(parameter, "ds_numel", parameter.numel()))
 
 
+def trained_elements(model: Any) -> int:
+    """How many numbers of a model are trained."""
+    return sum(elements(each) for each in model.parameters() if each.requires_grad)
+
+
 def fit_buckets(trainer: Any) -> None:
     """Make the buffer of gradients no larger than all that is trained."""
-    trained = sum(elements(each) for each in trainer.model.parameters() if each.requires_grad)
     settings = trainer.accelerator.state.deepspeed_plugin.deepspeed_config
-    settings["zero_optimization"]["reduce_bucket_size"] = min(BUCKET, trained)
+    settings["zero_optimization"]["reduce_bucket_size"] = min(BUCKET, trained_elements(trainer.model))
 
 
 @contextmanager

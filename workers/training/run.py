@@ -10,7 +10,7 @@ from workers.context import StageContext, StageResult, StageStopped, metric
 from workers.recipe import Recipe
 from workers.specs.training import Training
 from workers.training.callbacks import StageCallback
-from workers.training.deepspeed import elements, fit_buckets, zero_stage
+from workers.training.deepspeed import fit_buckets, trained_elements, zero_stage
 from workers.training.trackers import tracked
 from workers.training.trainers import StageTrainer
 from workers.training.validation import VALIDATION_LOSS, Validation
@@ -78,7 +78,6 @@ def training_metrics(context: StageContext, trainer: StageTrainer) -> list[Any]:
     """Final loss (primary), trained tokens and trainable parameters."""
     task = context.stage.kind.name
     losses = [entry["loss"] for entry in trainer.state.log_history][-LAST_STEPS:]
-    trainable = sum(elements(each) for each in trainer.model.parameters() if each.requires_grad)
     step = trainer.state.global_step
     return [
         metric(
@@ -91,7 +90,7 @@ def training_metrics(context: StageContext, trainer: StageTrainer) -> list[Any]:
             primary=True,
         ),
         metric(task, trainer.trained_tokens, metric="trained_tokens", step=step, unit="tokens"),
-        metric(task, trainable, metric="trainable_parameters", unit="parameters"),
+        metric(task, trained_elements(trainer.model), metric="trainable_parameters", unit="parameters"),
         *(one.as_metric(task) for one in trainer.validations[-1:]),
     ]
 
