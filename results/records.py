@@ -48,7 +48,8 @@ class AttemptRecord(TypedDict):
     """How one attempt at one stage went (`attempt.json`).
 
     `ended` and `ending` are None while it runs. `seconds` splits its wall time: `compute` (optimizer steps,
-    forward passes, generation), `load`, `save`, `other`.
+    forward passes, generation), `load`, `save`, `other`. `peak_memory_bytes` is the most that its processes held of
+    their machine, `peak_gpu_memory_bytes` what torch's allocator took of the fullest GPU; older records lack it.
     """
 
     stage: str
@@ -73,6 +74,7 @@ class AttemptRecord(TypedDict):
     execution: dict[str, Any]
     seconds: dict[str, float]
     peak_memory_bytes: int | None
+    peak_gpu_memory_bytes: NotRequired[int | None]
 
 
 class Commit(TypedDict):

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from results.files import WorkspaceError, write_atomic
 
-VERSION = 2
+VERSION = 3
 """Raised whenever a column is added, removed or changes its meaning."""
 
 _TEXT = pa.string()
@@ -95,6 +95,7 @@ ATTEMPTS = _schema(
     seconds_startup=_REAL,
     seconds_other=_REAL,
     peak_memory_bytes=_WHOLE,
+    peak_gpu_memory_bytes=_WHOLE,
 )
 """One row per ended attempt. Times in seconds (since the epoch, UTC); dictionaries as JSON."""
 

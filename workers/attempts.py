@@ -149,6 +149,7 @@ class Claimant:
             execution=execution,
             seconds={},
             peak_memory_bytes=None,
+            peak_gpu_memory_bytes=None,
         )
         attempt = Attempt(self.workspace, self.journal, record)
         attempt.save()

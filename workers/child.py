@@ -24,7 +24,7 @@ from workers.assignment import context_of
 from workers.context import StageContext, StageResult, StageStopped
 from workers.endings import ProcessesFailed, classify
 from workers.kinds import load_object
-from workers.memory import forget_peak_memory, peak_memory
+from workers.memory import Peak, forget_peak_memory
 from workers.outputs import seal
 
 PROGRESS_SECONDS = 0.2
@@ -95,7 +95,7 @@ class Child:
         self._inbox.get()
 
     def _finished(
-        self, context: StageContext, result: StageResult, digest: str, seconds: float, peak: int
+        self, context: StageContext, result: StageResult, digest: str, seconds: float, peak: Peak
     ) -> None:
         known = sum(context.seconds.values())
         if result.outcome not in ("done", "diverged"):
@@ -107,7 +107,8 @@ class Child:
             "message": result.message,
             "output_digest": digest,
             "seconds": {**context.seconds, "other": max(0.0, seconds - known)},
-            "peak_memory_bytes": peak,
+            "peak_memory_bytes": peak.host,
+            "peak_gpu_memory_bytes": peak.gpu,
         }
         json_bytes(message)  # refuses NaN here, where it is this stage's failure
         self._tell_end(message)
@@ -128,15 +129,15 @@ class Child:
         messages.send(self.events, {**message, "step": self._reached})
 
 
-def _compute(context: StageContext, command: messages.Message) -> tuple[StageResult, int]:
-    """The stage's result and the peak memory in bytes: by this process, or by several that it starts."""
+def _compute(context: StageContext, command: messages.Message) -> tuple[StageResult, Peak]:
+    """The stage's result and the peak memory: by this process, or by several that it starts."""
     if context.execution.strategy == "single":
-        return context.stage.kind.load_runner()(context.stage.recipe, context), peak_memory()
+        return context.stage.kind.load_runner()(context.stage.recipe, context), Peak.of_this_process()
     from workers.ranks import Ranks
 
     together = Ranks(context, command).run()
     context.seconds.update(together.seconds)
-    return together.result, together.peak_memory_bytes
+    return together.result, together.peak
 
 
 def _unheard(step: int, values: dict[str, float]) -> None:

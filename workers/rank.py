@@ -22,7 +22,7 @@ from results.layout import Workspace
 from workers.assignment import context_of
 from workers.context import StageContext, StageStopped
 from workers.endings import classify
-from workers.memory import forget_peak_memory, peak_memory
+from workers.memory import Peak, forget_peak_memory
 from workers.messages import Message
 
 LOOPBACK = "127.0.0.1"
@@ -53,7 +53,7 @@ class Rank:
         try:
             stage = self.context.stage
             result = stage.kind.load_runner()(stage.recipe, self.context)
-            self._tell("finished", result=result, seconds=self.context.seconds, peak=peak_memory())
+            self._tell("finished", result=result, seconds=self.context.seconds, peak=Peak.of_this_process())
         except StageStopped:
             self._tell("stopped")
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import reduce
 from multiprocessing import connection, resource_tracker
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from workers.assignment import SHARES
 from workers.context import BadInput, StageContext, StageResult, StageStopped
 from workers.endings import ProcessesFailed
 from workers.failures import CHILD_KILLED
+from workers.memory import Peak
 from workers.messages import Message
 from workers.nursery import out_of_memory_kills
 from workers.rank import LOOPBACK, work
@@ -50,11 +52,11 @@ class Member:
 
 @dataclass(frozen=True)
 class Together:
-    """What the first process left: its result, its seconds by phase, and the peak memory of all of them in bytes."""
+    """What the first process left: its result, its seconds by phase, and the peak memory of all of them."""
 
     result: StageResult
     seconds: dict[str, float]
-    peak_memory_bytes: int
+    peak: Peak
 
 
 @dataclass
@@ -123,7 +125,8 @@ class Ranks:
         last = [member.last for member in self.members if member.last is not None]
         if any(one["event"] == "stopped" for one in last):
             raise StageStopped
-        return Together(last[0]["result"], last[0]["seconds"], sum(one["peak"] for one in last))
+        peak = reduce(Peak.beside, [one["peak"] for one in last])
+        return Together(last[0]["result"], last[0]["seconds"], peak)
 
     def _pass_on_stop(self) -> None:
         if self.context.stop_requested() and not self._told_to_stop:

@@ -251,6 +251,7 @@ class Supervisor:
             assert self.child is not None
             attempt.record["seconds"] = {**last["seconds"], "startup": self.child.take_startup_seconds()}
             attempt.record["peak_memory_bytes"] = last["peak_memory_bytes"]
+            attempt.record["peak_gpu_memory_bytes"] = last["peak_gpu_memory_bytes"]
             self._commit(attempt, last)
         elif last["reason"] is not None:
             attempt.end(last["reason"], last.get("message") or WORDS.get(last["reason"]))

@@ -34,6 +34,7 @@ ATTEMPT = (
     "traceback",
     "seconds_compute",
     "peak_memory_bytes",
+    "peak_gpu_memory_bytes",
     "fingerprint",
     "execution",
 )

@@ -93,6 +93,7 @@ def test_a_finished_stage_is_told_with_its_result_and_the_digest_of_its_output(
     assert [path.name for path in output.iterdir()] == ["value.txt"]
     assert last["seconds"]["other"] >= 0
     assert last["peak_memory_bytes"] > 1 << 20
+    assert last["peak_gpu_memory_bytes"] is None
 
 
 def test_being_ready_gives_the_fingerprint_and_the_start_is_counted_once(

@@ -10,7 +10,7 @@ from results.studies.scores import Score, Scores, seed_of
 
 TRAINED = ("ppo", "rloo", "grpo")
 """Roles of the stages that train a policy."""
-COLUMNS = ["stage", "step", "resumed_from", "seconds_compute", "peak_memory_bytes"]
+COLUMNS = ["stage", "step", "resumed_from", "seconds_compute", "peak_memory_bytes", "peak_gpu_memory_bytes"]
 GIGABYTE = 1e9
 
 
@@ -34,9 +34,14 @@ def put_resources(
 def _put(mine: Scores[Cell], cell: Cell, seed: int, rows: list[dict[Any, Any]]) -> None:
     steps = sum((row["step"] or 0) - (row["resumed_from"] or 0) for row in rows)
     seconds = sum(row["seconds_compute"] or 0.0 for row in rows)
-    peak = max((row["peak_memory_bytes"] or 0 for row in rows), default=0)
+    peak = max((_peak(row) for row in rows), default=0)
     if steps > 0 and seconds > 0:
         mine.put("step_seconds", cell, seed, Score(seconds / steps))
         mine.put("hours_100", cell, seed, Score(100 * seconds / steps / 3600))
     if peak:
         mine.put("peak_memory", cell, seed, Score(peak / GIGABYTE))
+
+
+def _peak(row: Mapping[Any, Any]) -> int:
+    """Bytes of the GPU where there was one, as the study's tables count them; else of the machine."""
+    return row["peak_gpu_memory_bytes"] or row["peak_memory_bytes"] or 0

@@ -7,6 +7,7 @@ import pytest
 
 from results.studies.published import published_rows
 from results.studies.rlhf.cells import FULL, SUPERVISED, Cell, arm, labels, ordered, printed_arm, short
+from results.studies.rlhf.resources import _put
 from results.studies.rlhf.scores import Scores, published_scores
 from results.studies.rlhf.settings import departures
 from tests.results.lab import Lab
@@ -63,6 +64,19 @@ def test_the_win_rate_over_the_true_kl_of_the_rollouts_before(scores: Scores) ->
     assert [each.value for each in line] == pytest.approx(
         [100 * win(arm("kl"), 0, step) for step in CHECKPOINTS]
     )
+
+
+def test_memory_is_the_gpus_where_there_was_one() -> None:
+    mine = Scores("store", {}, {})
+    row = {
+        "step": 3,
+        "resumed_from": 0,
+        "seconds_compute": 6.0,
+        "peak_memory_bytes": 9,
+        "peak_gpu_memory_bytes": 10**9,
+    }
+    _put(mine, arm("kl"), 0, [row, row | {"peak_gpu_memory_bytes": None}])
+    assert mine.runs("peak_memory", arm("kl"))[0].value == 1.0
 
 
 def test_a_system_without_seed_and_steps_has_one_figure(scores: Scores) -> None:
