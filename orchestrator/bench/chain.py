@@ -6,6 +6,7 @@ from typing import Any
 
 from orchestrator.bench.shortening import rows_needed, shortened
 from orchestrator.plan import Plan, PlannedStage
+from workers.failures import whole_batch
 from workers.recipe import Execution
 from workers.stage import Stage
 
@@ -45,6 +46,20 @@ def chain_of(plan: Plan, steps: int) -> list[Link]:
     return links
 
 
+def stood_on(links: list[Link], place: int) -> bool:
+    """Whether a stage that is run stands on the one at `place`."""
+    return any(place in [parent for _, parent in link.parents] for link in links if link.skipped is None)
+
+
+def as_one_process(link: Link) -> Execution:
+    """The execution without its division, with the rows at once that one of the processes would take."""
+    run = link.execution
+    share = max(1, whole_batch(link.stage.recipe) // run.processes)
+    return run.model_copy(
+        update={"strategy": "single", "processes": 1, "micro_batch": min(run.micro_batch or share, share)}
+    )
+
+
 def costliest(stages: Iterable[PlannedStage]) -> set[int]:
     """The index of the most expensive stage under each name of the pipeline; of equal ones the first."""
     found: dict[str, tuple[float, int]] = {}
@@ -80,8 +95,6 @@ def _link(
             "checkpoint_seconds": NEVER,
             "checkpoint_steps": None,
             "report_to": (),
-            "strategy": "single",
-            "processes": 1,
         }
     )
     reason = "it asks a service, which costs money" if _asks_a_service(recipe.model_dump()) else None

@@ -1,22 +1,22 @@
 """The figures of `yates bench`: what was measured, and what a plan says of the same on the same machine."""
 
-import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.bench.chain import Link, chain_of
-from orchestrator.bench.measurement import ATTEMPT, Measured, computes_on, measure
+from orchestrator.bench.chain import Link, as_one_process, chain_of, stood_on
+from orchestrator.bench.machine import computes_on, lacks, memory_gigabytes
+from orchestrator.bench.measurement import ATTEMPT, Measured, measure
+from orchestrator.bench.process import interruptible, printing_to_errors
 from orchestrator.cost import expected_seconds
 from orchestrator.cost.accelerators import CPU, GPUS, Accelerator, accelerator_for
 from orchestrator.cost.memory import GB, stage_need
 from orchestrator.plan import Plan
 from results.layout import Workspace
 from workers.context import Parent
-from workers.recipe import Recipe, Resources
+from workers.recipe import Execution, Recipe, Resources
 from workers.warmth import warm_up
 
 
@@ -24,14 +24,18 @@ from workers.warmth import warm_up
 class Row:
     """One stage: figures are None where it was not run (`note` says why) or where a plan knows none.
 
-    Seconds are those of a `unit`: a step of training, or the whole of another stage, cut short. `gigabytes` are what
-    the process took of the GPU, or of the machine where it computed on the CPU.
+    Seconds are those of a `unit`: a step of training, or the whole of another stage, cut short. Of several `processes`
+    they are those of all together, `micro_batch` and `largest_micro_batch` (the largest that a plan expects to fit the
+    device; 0: none) those of each, and `gigabytes` what the fullest GPU held, or all processes on the CPU.
     """
 
     stage: str
     kind: str
     on: str
+    strategy: str
+    processes: int
     micro_batch: int | None
+    largest_micro_batch: int | None
     unit: str | None
     seconds: float | None
     planned_seconds: float | None
@@ -49,7 +53,7 @@ def run_bench(plan: Plan, steps: int) -> list[Row]:
 
     What libraries print on the way goes to standard error.
     """
-    with redirect_stdout(sys.stderr):
+    with interruptible(), printing_to_errors():
         rows = {row.stage: row for row in _rows(plan, chain_of(plan, steps))}
     names = dict.fromkeys(stage.name for stage in plan.stages)
     return [rows[name] for name in names if name in rows]
@@ -60,25 +64,38 @@ def _rows(plan: Plan, links: list[Link]) -> Iterator[Row]:
     with tempfile.TemporaryDirectory(prefix="yates-bench-") as directory:
         workspace = Workspace(Path(directory))
         found: list[Measured] = []
-        for link in links:
-            found.append(_measured(plan, link, links, found, workspace))
+        for place, link in enumerate(links):
+            found.append(_measured(plan, place, links, found, workspace))
             if link.shown:
                 yield _row(plan, link, links, found[-1])
 
 
 def _measured(
-    plan: Plan, link: Link, links: list[Link], found: list[Measured], workspace: Workspace
+    plan: Plan, place: int, links: list[Link], found: list[Measured], workspace: Workspace
 ) -> Measured:
+    link = links[place]
     if link.skipped is not None:
         return Measured(failure=link.skipped)
-    for _, place in link.parents:
-        if found[place].failure is not None:
-            return Measured(failure=f"it stands on {links[place].planned.name!r}, which failed")
+    for _, parent in link.parents:
+        if found[parent].failure is not None:
+            return Measured(failure=f"it stands on {links[parent].planned.name!r}, which failed")
     parents = [
-        Parent(role, links[place].stage, _output(workspace, links[place]), list(found[place].rows))
-        for role, place in link.parents
+        Parent(role, links[parent].stage, _output(workspace, links[parent]), list(found[parent].rows))
+        for role, parent in link.parents
     ]
-    return measure(workspace, link.stage, parents, link.execution, plan.hub_map)
+    missing = lacks(link.execution, link.planned.resources.gpus)
+    if missing is None:
+        return measure(workspace, link.stage, parents, link.execution, plan.hub_map)
+    if not stood_on(links, place):
+        return Measured(failure=missing)
+    return _stood_in(measure(workspace, link.stage, parents, as_one_process(link), plan.hub_map), missing)
+
+
+def _stood_in(found: Measured, missing: str) -> Measured:
+    """What a stage left that was run as one process, for those that stand on it; its figures are not the stage's."""
+    if found.failure is not None:
+        return Measured(failure=f"{missing}; as one process, for what stands on it: {found.failure}")
+    return Measured(lacks=missing, rows=found.rows)
 
 
 def _output(workspace: Workspace, link: Link) -> Path:
@@ -86,47 +103,58 @@ def _output(workspace: Workspace, link: Link) -> Path:
 
 
 def _row(plan: Plan, link: Link, links: list[Link], found: Measured) -> Row:
-    device = computes_on(link.execution)
-    resources = Resources(gpus=0 if device == "cpu" else 1)
-    accelerator = accelerator_named(device, link.planned.resources, link.stage.recipe.threads)
+    execution = link.execution
+    device = computes_on(execution)
+    resources = at_hand(device, execution)
     parents = [(role, links[place].stage.recipe) for role, place in link.parents]
     need = stage_need(
         link.planned.kind.name,
         link.stage.recipe,
         plan.architectures[link.place],
         resources,
-        link.execution,
+        execution,
         parents,
     )
     return Row(
         link.planned.name,
         link.planned.kind.name,
         device,
-        link.execution.micro_batch,
+        execution.strategy,
+        execution.processes,
+        execution.micro_batch,
+        None if need is None else need.micro_batch,
         found.unit,
         found.seconds,
-        None if found.unit is None else planned_seconds(plan, link, parents, accelerator, found.unit),
+        None if found.unit is None else planned_seconds(plan, link, parents, device, found.unit),
         None if found.peak is None else found.peak / GB,
         None if need is None else need.gigabytes,
-        found.failure,
+        found.failure or found.lacks,
     )
 
 
+def at_hand(device: str, execution: Execution) -> Resources:
+    """What the machine gives a stage: a GPU for each process, or all its memory for those on the CPU."""
+    if device == "cpu":
+        return Resources(memory_gb=memory_gigabytes(device))
+    return Resources(gpus=execution.processes, gpu_memory_gb=memory_gigabytes(device))
+
+
 def planned_seconds(
-    plan: Plan, link: Link, parents: list[tuple[str, Recipe]], accelerator: Accelerator, unit: str
+    plan: Plan, link: Link, parents: list[tuple[str, Recipe]], device: str, unit: str
 ) -> float:
     """What a plan expects of a unit: of a step, what one more of them adds to a stage."""
+    one = accelerator_named(device, link.planned.resources, link.stage.recipe.threads)
+    resources = Resources(gpus=0 if one.is_host else link.execution.processes)
 
     def expected(recipe: Recipe) -> float:
         return expected_seconds(
             link.planned.kind,
-            link.planned.name,
             recipe,
             architecture=plan.architectures[link.place],
-            resources=Resources(gpus=0 if accelerator.is_host else 1),
+            resources=resources,
             execution=link.execution,
             parents=parents,
-            accelerator=accelerator,
+            accelerator=one.times(link.execution.processes),
         )
 
     whole = expected(link.stage.recipe)
@@ -145,40 +173,3 @@ def _one_step_less(recipe: Any) -> Recipe:
     training = recipe.training.model_copy(update={"steps": recipe.training.steps - 1})
     less: Recipe = recipe.model_copy(update={"training": training})
     return less
-
-
-def print_bench(rows: list[Row], experiments: int) -> None:
-    """One line a stage, and below why some have no figures."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    table = Table("stage", "micro-batch", "of a", "takes", "planned", "memory", "planned", "on", box=None)
-    for row in rows:
-        table.add_row(
-            row.stage,
-            "whole" if row.micro_batch is None else str(row.micro_batch),
-            row.unit or "",
-            _seconds(row.seconds),
-            _seconds(row.planned_seconds),
-            _gigabytes(row.gigabytes),
-            _gigabytes(row.planned_gigabytes),
-            row.on,
-        )
-    console.print(
-        f"{len(rows)} stages of a grid of {experiments} experiments, each cut short", highlight=False
-    )
-    console.print(table)
-    for row in rows:
-        if row.note is not None:
-            console.print(f"{row.stage}: {row.note}", highlight=False, markup=False, soft_wrap=True)
-
-
-def _seconds(value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:.1f} s" if value >= 10 else f"{value:.3g} s"
-
-
-def _gigabytes(value: float | None) -> str:
-    return "" if value is None else f"{value:.1f} GB"

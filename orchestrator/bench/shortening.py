@@ -44,7 +44,7 @@ def _shorter(given: dict[str, Any], steps: int, rows: int, batch: int) -> dict[s
 
 def _value(name: str, value: Any, steps: int, rows: int, batch: int) -> Any:
     match name:
-        case "training":
+        case "training" if isinstance(value, dict):
             return _training(value, steps)
         case "samples":
             return min(value or rows, rows)
@@ -68,4 +68,5 @@ def _limited(given: Any, steps: int, rows: int, batch: int) -> Any:
 def _training(given: dict[str, Any], steps: int) -> dict[str, Any]:
     """The first steps: their warm-up stays, so that the rates are those of the grid."""
     left_out = {"validation_steps": None} if "validation_steps" in given else {}
-    return {**given, "steps": steps, **left_out}
+    counted = {"steps": steps} if "steps" in given else {}
+    return {**given, **counted, **left_out}

@@ -30,7 +30,8 @@ def bench(
     as_json: options.Json = False,
 ) -> None:
     """Run the costliest stage under each name of the pipeline, cut short, and print what it took."""
-    from orchestrator.bench.report import print_bench, run_bench
+    from orchestrator.bench.report import run_bench
+    from orchestrator.bench.table import print_bench
     from orchestrator.cli.grids import make_plan
 
     planned, _ = make_plan(grid, scale, preset, cells, where, set_, hub_map)

@@ -18,6 +18,7 @@ pairs: {dataset: beavertails, source: "${source}", samples: 40, max_prompt_lengt
 adapter: {rank: "${rank}", dropout: 0.0, target_modules: [q_proj, v_proj]}
 prompts: [{name: any, source: {world: "${world}", files: [toxic/test.jsonl]}, new_tokens: 8}]
 machine: {device: cpu, micro_batch: 2}
+training: {device: cpu, micro_batch: 2, strategy: single, processes: 1}
 pipeline:
   pretrain:
     show: false
@@ -27,7 +28,7 @@ pipeline:
       tokenizer: "${source}"
       data: {source: "${source}", block: 48, packed: false}
       training: {steps: 500, batch_size: 8, validation_steps: 100}
-    execution: "${machine}"
+    execution: "${training}"
   reference:
     show: false
     when: method == "dpo"
@@ -38,12 +39,12 @@ pipeline:
     when: method == "sft"
     parents: {base: pretrain}
     recipe: {adapter: "${adapter}", preferences: "${pairs}", max_length: 64, training: {steps: 300, batch_size: 4}}
-    execution: "${machine}"
+    execution: "${training}"
   dpo:
     when: method == "dpo"
     parents: {base: pretrain, reference: reference}
     recipe: {adapter: "${adapter}", preferences: "${pairs}", training: {steps: 300, batch_size: 4}}
-    execution: "${machine}"
+    execution: "${training}"
   evaluate:
     parents: {base: pretrain, trained: sft | dpo}
     recipe: {benchmarks: [{task: safety, source: "${source}", new_tokens: 8}], batch_size: 4, max_length: 64, step: 200}

@@ -13,10 +13,11 @@ from unittest.mock import patch
 import pytest
 from typer.testing import CliRunner
 
-from orchestrator.bench import measurement
+from orchestrator.bench import measurement, report
 from orchestrator.cli.main import app
 from tests.orchestrator.bench.grid import write
 from workers.context import BadInput
+from workers.memory import Peak
 
 GOLDEN = Path(__file__).with_name("golden") / "bench.txt"
 
@@ -26,7 +27,8 @@ def bench(folder: Path, *arguments: str) -> str:
     clock = itertools.count(0.0, 0.25)
     with (
         patch.object(measurement, "now", lambda: next(clock)),
-        patch.object(measurement, "peak_memory", lambda: 850_000_000),
+        patch.object(measurement.Peak, "of_this_process", lambda: Peak(850_000_000, None)),
+        patch.object(report, "memory_gigabytes", lambda device: 16.0),
         patch.dict(os.environ, COLUMNS="100"),
     ):
         done = CliRunner().invoke(app, ["bench", str(write(folder)), *arguments], catch_exceptions=False)
@@ -49,6 +51,7 @@ def test_json_has_the_same_and_a_failure_is_a_note(tmp_path: Path, monkeypatch: 
     assert rows["dpo"]["seconds"] is None and rows["dpo"]["planned_seconds"] is None
     sft = rows["sft"]
     assert (sft["kind"], sft["unit"], sft["on"], sft["micro_batch"]) == ("sft", "step", "cpu", 2)
+    assert (sft["strategy"], sft["processes"], sft["largest_micro_batch"]) == ("single", 1, 4)
     assert sft["seconds"] == 0.25 and sft["gigabytes"] == 0.85
     assert 0 < sft["planned_seconds"] < 1 and 0.7 < sft["planned_gigabytes"] < 1
 
