@@ -4,7 +4,7 @@ from typing import Any
 
 from workers.recipe import Execution
 
-LAST_BITS = ("micro_batch", "chunked_loss", "padding_free")
+LAST_BITS = ("micro_batch", "chunked_loss", "padding_free", "compile", "offload")
 """Settings of an execution that change the order of sums, and with it the last bits; a micro-batch also moves masks of
 dropout."""
 

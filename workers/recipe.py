@@ -20,6 +20,7 @@ class Settings(BaseModel):
 
 
 Strategy = Literal["single", "ddp", "deepspeed-zero2", "deepspeed-zero3"]
+Offload = Literal["none", "optimizer", "weights"]
 
 
 class Recipe(Settings):
@@ -82,6 +83,10 @@ class Execution(Settings):
 
     `chunked_loss` lets pre-training compute its loss without all logits at once, `padding_free` SFT and DPO their
     batches without padding; other kinds do as they always do. Both change no more than the last bits.
+
+    `compile` has the layers of a trained model compiled (`workers.training.compiled`). `offload` says what DeepSpeed
+    keeps in the host's memory while GPUs compute: optimizer states with a float32 copy of the weights that are moved,
+    and with `weights` also what each process has of the weights.
     """
 
     micro_batch: int | None = Field(default=None, ge=1)
@@ -91,6 +96,8 @@ class Execution(Settings):
     gradient_checkpointing: bool = False
     chunked_loss: bool = False
     padding_free: bool = False
+    compile: bool = False
+    offload: Offload = "none"
     snapshots: tuple[int, ...] = ()
     device: Literal["auto", "cpu", "cuda"] = "auto"
     report_to: tuple[str, ...] = ()

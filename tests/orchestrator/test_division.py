@@ -47,6 +47,9 @@ def test_a_cluster_gives_one_process_to_each_gpu(tmp_path: Path) -> None:
         ("strategy: ddp", "gpus: 0.5", "needs whole GPUs"),
         ("strategy: ddp, processes: 2", "gpus: 4", "`processes: 2` and `gpus: 4` differ"),
         ("strategy: zero2", "cpus: 1", "not 'zero2'"),
+        ("offload: optimizer", "cpus: 1", "`offload: optimizer` is for 'deepspeed-zero2'"),
+        ("strategy: deepspeed-zero2, processes: 2, offload: weights", "cpus: 1", "or 'deepspeed-zero3'"),
+        ("offload: gpu", "cpus: 1", "not 'gpu'"),
     ],
 )
 def test_what_cannot_be_divided_is_refused_where_it_stands(
@@ -64,6 +67,21 @@ def test_a_kind_that_runs_as_one_process_says_so(tmp_path: Path) -> None:
     text = replaced(EVALUATE, EVALUATE + "    execution: {strategy: ddp, processes: 2}\n", SMALL)
     with pytest.raises(GridError, match="a stage of kind 'evaluate' runs as one process"):
         plan_grid(load_grid(write(tmp_path, text)))
+
+
+def test_a_kind_that_is_not_compiled_says_so_beside_the_setting(tmp_path: Path) -> None:
+    text = replaced(EVALUATE, EVALUATE + "    execution:\n      compile: true\n", SMALL)
+    with pytest.raises(GridError, match="a stage of kind 'evaluate' is not compiled") as raised:
+        plan_grid(load_grid(write(tmp_path, text)))
+    line = next(number for number, each in enumerate(text.splitlines(), 1) if "compile: true" in each)
+    assert f"grid.yaml:{line}" in str(raised.value)
+
+
+def test_ids_know_neither_compiling_nor_offloading(tmp_path: Path) -> None:
+    whole = plan_of(tmp_path)
+    for execution in ("compile: true", "strategy: deepspeed-zero3, processes: 2, offload: weights"):
+        other = plan_of(tmp_path, execution)
+        assert [stage.id for stage in whole.stages] == [stage.id for stage in other.stages]
 
 
 def test_the_command_line_sets_it(tmp_path: Path) -> None:

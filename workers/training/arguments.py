@@ -66,6 +66,11 @@ def division_arguments(execution: Execution, training: Training, micro: int, dev
     if execution.strategy == "ddp":
         return shared | {"ddp_find_unused_parameters": False}
     division = deepspeed_config(
-        execution.strategy, training, micro_batch=micro, processes=execution.processes
+        execution.strategy,
+        training,
+        micro_batch=micro,
+        processes=execution.processes,
+        offload=execution.offload,
+        pinned=device != "cpu",
     )
     return shared | {"deepspeed": division, "bf16": False}

@@ -10,6 +10,7 @@ from workers.checkpoints import checkpoint_name
 from workers.context import BadInput, StageContext
 from workers.identity import derive_seed
 from workers.training.collective import agreed
+from workers.training.compiled import as_written
 from workers.training.divergence import PATIENCE, LossWatch, divergence
 from workers.training.seeding import seed_all
 from workers.training.validation import VALIDATION_LOSS, Validation, Validator
@@ -113,7 +114,7 @@ class StageCallback(TrainerCallback):  # type: ignore[misc]
 
     def _validate(self, validator: Validator, step: int) -> None:
         assert self._trainer is not None
-        with self.context.phase("validate"):
+        with self.context.phase("validate"), as_written(self.context.execution):
             found = validator.measure(self._trainer.model, step)
         self._trainer.validations.append(found)
         if self.watch is not None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from workers.recipe import Strategy
+from workers.recipe import Offload, Strategy
 from workers.specs.training import Training
 
 BUCKET = 50_000_000
@@ -27,12 +27,19 @@ def zero_stage(strategy: Strategy) -> int:
 
 
 def deepspeed_config(
-    strategy: Strategy, training: Training, *, micro_batch: int, processes: int
+    strategy: Strategy,
+    training: Training,
+    *,
+    micro_batch: int,
+    processes: int,
+    offload: Offload = "none",
+    pinned: bool = False,
 ) -> dict[str, Any]:
     """The configuration: `processes` times `micro_batch` times accumulation is the recipe's batch.
 
-    Nothing is moved to the CPU. Stage 3 keeps no small weights whole everywhere, because DeepSpeed can gather them
-    only where all have one type, and adapters are in fp32 on bases in 16 bits.
+    `offload` moves to the CPU what it names, `pinned` in memory that a GPU reads directly; the optimizer stays torch's
+    own, so its arithmetic is that of one process. Stage 3 keeps no small weights whole everywhere, because DeepSpeed
+    can gather them only where all have one type, and adapters are in fp32 on bases in 16 bits.
 
     Raises:
         ValueError: the strategy is not DeepSpeed's, or the batch cannot be divided.
@@ -54,10 +61,18 @@ def deepspeed_config(
         "train_micro_batch_size_per_gpu": micro_batch,
         "gradient_accumulation_steps": training.batch_size // (micro_batch * processes),
         "gradient_clipping": training.max_gradient_norm,
-        "zero_optimization": optimization,
+        "zero_optimization": optimization | _offloading(offload, pinned),
         "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
         **_precision(training),
     }
+
+
+def _offloading(offload: Offload, pinned: bool) -> dict[str, Any]:
+    if offload == "none":
+        return {}
+    host = {"device": "cpu", "pin_memory": pinned}
+    return {"offload_optimizer": host} | ({"offload_param": host} if offload == "weights" else {})
 
 
 def _precision(training: Training) -> dict[str, Any]:

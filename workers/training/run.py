@@ -7,9 +7,11 @@ from typing import Any
 from results.records import Outcome
 from results.schema import write_curves
 from workers.context import StageContext, StageResult, StageStopped, metric
+from workers.models.loading import device_of
 from workers.recipe import Recipe
 from workers.specs.training import Training
 from workers.training.callbacks import StageCallback
+from workers.training.compiled import compiled_layers
 from workers.training.deepspeed import fit_buckets, trained_elements, zero_stage
 from workers.training.trackers import tracked
 from workers.training.trainers import StageTrainer
@@ -53,7 +55,8 @@ def run_steps(context: StageContext, trainer: Any, callback: StageCallback) -> N
     if divided:
         fit_buckets(trainer)
     walks = nullcontext() if divided else remembered_walks(trainer.model)
-    with walks, tracked(context, trainer):
+    compiled = compiled_layers(trainer.model, device_of(context), wanted=context.execution.compile)
+    with compiled, walks, tracked(context, trainer):
         trainer.train(resume_from_checkpoint=str(resume) if resume is not None else None)
     if callback.stopped:
         raise StageStopped

@@ -19,7 +19,8 @@ class Device:
     dropout keeps no scores. `optimizer_copies` are copies of all moved weights in float32 that a step of AdamW makes
     at once, where a GPU updates all together; a CPU takes one tensor after another. `held` bytes are taken from the
     device for each byte of live tensors, and `fixed` beside them. `chunk_words` is the width of a tile of logits where
-    pre-training computes its loss in chunks (`workers.training.chunked`).
+    pre-training computes its loss in chunks (`workers.training.chunked`). `apart`: whether its memory is another than
+    the host's, so that what is offloaded leaves it.
     """
 
     mask_bytes: float
@@ -30,11 +31,12 @@ class Device:
     held: float
     fixed: float
     chunk_words: int
+    apart: bool
 
     def needs(self, peak: float) -> float:
         """Bytes to ask for, so that `peak` bytes of live tensors fit."""
         return peak * self.held + self.fixed
 
 
-GPU = Device(1.0, 0.0, 0.0, True, 1.0, FRAGMENTATION, 0.0, 32_768)
-CPU = Device(0.0, 29.0, 13.0, False, 0.0, 1.0, PROCESS, 4096)
+GPU = Device(1.0, 0.0, 0.0, True, 1.0, FRAGMENTATION, 0.0, 32_768, True)
+CPU = Device(0.0, 29.0, 13.0, False, 0.0, 1.0, PROCESS, 4096, False)

@@ -2,15 +2,17 @@
 
 DDP keeps a copy of everything in each process, and its buckets hold all gradients once more. ZeRO (Rajbhandari et al.,
 arXiv 1910.02054) divides optimizer states and gradients (stage 2), and weights (stage 3); DeepSpeed keeps a float32
-copy of the moved weights beside, and buffers of so many numbers as its configuration says. Measured on CPUs.
+copy of the moved weights beside, and buffers of so many numbers as its configuration says. Measured on CPUs; what is
+offloaded to the host leaves a GPU (`offloading`), which was read off DeepSpeed's source and not measured.
 """
 
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from orchestrator.cost.memory.device import Device
 from orchestrator.cost.memory.footprint import Footprint
 from orchestrator.cost.memory.held import FLOAT32, Held
-from workers.recipe import Execution, Strategy
+from workers.recipe import Execution, Offload, Strategy
 from workers.training import deepspeed
 
 Phase = Literal["forward", "loss", "backward", "end"]
@@ -21,20 +23,28 @@ SUMMED = {"deepspeed-zero2": 2.0, "deepspeed-zero3": 3.0}
 
 @dataclass(frozen=True)
 class Division:
-    """How the bytes of a training step are shared; each of `processes` has the same."""
+    """How the bytes of a training step are shared; each of `processes` has the same. `offload` lies elsewhere."""
 
     strategy: Strategy = "single"
     processes: int = 1
+    offload: Offload = "none"
 
     @classmethod
-    def of(cls, execution: Execution) -> "Division":
-        """The division that an execution asks for."""
-        return cls(execution.strategy, execution.processes)
+    def of(cls, execution: Execution, device: Device) -> "Division":
+        """The division that an execution asks for; a CPU's memory is the host's, so nothing leaves it."""
+        offload: Offload = execution.offload if device.apart else "none"
+        return cls(execution.strategy, execution.processes, offload)
 
     @property
     def everything(self) -> bool:
         """Whether each process holds all weights, gradients and states."""
-        return self.processes == 1 or not self.strategy.startswith("deepspeed")
+        alone = self.processes == 1 and not self.offloads
+        return alone or not self.strategy.startswith("deepspeed")
+
+    @property
+    def offloads(self) -> bool:
+        """Whether the optimizer, with its gradients and float32 weights, is elsewhere."""
+        return self.offload != "none"
 
     def share(self, moment: Footprint, held: Held, phase: Phase, *, adds_up: bool = False) -> Footprint:
         """What one process holds of a moment of a pass; `adds_up`: gradients of several micro-batches add up."""
@@ -45,8 +55,11 @@ class Division:
         if self.strategy == "deepspeed-zero2":
             beside = 0.0 if phase in ("forward", "loss") else self._summed(held, phase)
             waiting = shared.gradients if adds_up else 0.0
+            beside += (
+                held.largest_moved * held.moved_bytes if self.offloads else 0.0
+            )  # on its way to the host
             return replace(shared, gradients=waiting, workspace=shared.workspace + beside)
-        kept = held.moved * held.moved_bytes / self.processes
+        kept = 0.0 if self.offloads else held.moved * held.moved_bytes / self.processes
         beside = max(self._summed(held, phase), self._bucket(held) + _gathered(held, phase))
         return replace(shared, gradients=kept, workspace=shared.workspace + beside)
 
@@ -62,6 +75,8 @@ class Division:
         """How many of the moved weights one process moves, and of how many its largest tensor is."""
         if self.everything:
             return moved, largest
+        if self.offloads:
+            return 0.0, 0.0
         return moved / self.processes, moved / self.processes  # one flat tensor
 
     def _summed(self, held: Held, phase: Phase) -> float:
@@ -74,14 +89,14 @@ class Division:
 
     def _zero(self, moment: Footprint, held: Held) -> Footprint:
         copies = FLOAT32 * held.moved
+        here = 0.0 if self.offloads else 1.0 / self.processes
         shared = replace(
-            moment,
-            gradients=moment.gradients / self.processes,
-            optimizer=(moment.optimizer + copies) / self.processes,
+            moment, gradients=moment.gradients * here, optimizer=(moment.optimizer + copies) * here
         )
         if self.strategy == "deepspeed-zero2":
             return shared
-        return replace(shared, weights=moment.weights / self.processes)
+        resting = 0.0 if self.offload == "weights" else moment.weights / self.processes
+        return replace(shared, weights=resting)
 
     def _bucket(self, held: Held) -> float:
         return min(deepspeed.BUCKET, held.moved) * held.moved_bytes

@@ -74,7 +74,7 @@ def training_step(
         training.optimizer,
         batch // micro,
         _logits(kind, recipe, held, rows, device, execution.chunked_loss),
-        division=Division.of(execution),
+        division=Division.of(execution, device),
     )
 
 

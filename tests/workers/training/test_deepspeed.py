@@ -30,10 +30,29 @@ def test_the_parts_multiply_to_the_batch_of_the_recipe(micro_batch: int) -> None
     assert found["gradient_accumulation_steps"] * micro_batch * 4 == 16
 
 
-def test_clipping_is_that_of_the_recipe_and_nothing_is_offloaded() -> None:
+@pytest.mark.parametrize(
+    ("offload", "moved"),
+    [
+        ("none", set()),
+        ("optimizer", {"offload_optimizer"}),
+        ("weights", {"offload_optimizer", "offload_param"}),
+    ],
+)
+@pytest.mark.parametrize("pinned", [False, True])
+def test_what_is_offloaded(offload: str, moved: set[str], pinned: bool) -> None:
+    """Torch's optimizer is kept: DeepSpeed's own for the CPU is not asked for."""
+    found = deepspeed_config(
+        "deepspeed-zero3", Training(), micro_batch=2, processes=4, offload=offload, pinned=pinned
+    )
+    places = {key: each for key, each in found["zero_optimization"].items() if "offload" in key}
+    assert places == {key: {"device": "cpu", "pin_memory": pinned} for key in moved}
+    assert found["zero_force_ds_cpu_optimizer"] is False
+
+
+def test_clipping_is_that_of_the_recipe_and_nothing_is_offloaded_unasked() -> None:
     found = configuration("deepspeed-zero3", max_gradient_norm=0.7)
     assert found["gradient_clipping"] == 0.7
-    assert "offload" not in json.dumps(found)
+    assert "offload" not in json.dumps(found["zero_optimization"])
     assert "auto" not in json.dumps(found).replace("torch_autocast", "")
 
 
@@ -101,6 +120,9 @@ def test_deepspeed_itself_reads_it() -> None:
 
     for strategy in ("deepspeed-zero2", "deepspeed-zero3"):
         settings = configuration(strategy)["zero_optimization"]
+        offload = "weights" if strategy == "deepspeed-zero3" else "optimizer"
+        moved = deepspeed_config(strategy, Training(), micro_batch=1, processes=2, offload=offload)
+        assert str(DeepSpeedZeroConfig(**moved["zero_optimization"]).offload_optimizer.device) == "cpu"
         read = DeepSpeedZeroConfig(**settings)
         assert int(read.stage) == settings["stage"]
         assert read.gather_16bit_weights_on_model_save == (strategy == "deepspeed-zero3")

@@ -1,0 +1,295 @@
+"""Layers through torch.compile: the numbers, files and checkpoints of a training without it."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch._dynamo.utils import counters
+from torch._inductor.exc import CppCompileError, InductorError
+
+from tests.support.together import Team, distance, divided, largest_curve_difference, stage_of
+from tests.support.training import (
+    DPO,
+    NF4,
+    PREFERENCES,
+    PRETRAIN,
+    SFT,
+    Lab,
+    dpo_recipe,
+    lora,
+    pretrain_recipe,
+    sft_recipe,
+    short,
+)
+from workers.context import BadInput, Parent
+from workers.kinds import Kind
+from workers.recipe import Execution, Recipe
+from workers.specs.model import ModelRecipe, ModelShape
+from workers.specs.quantized import QuantizedTraining, Quantizer
+from workers.specs.reward import REWARD, RewardRecipe
+from workers.training.compiled import as_written, compiled_layers, layers_of
+
+TOLERANCE = 1e-5
+"""Of the joint norm of all weights, and of every logged figure by the largest of its curve."""
+STILL = lora().model_copy(update={"dropout": 0.0})
+QUANTIZED = QuantizedTraining(weights=Quantizer(bits=8), activations=Quantizer(bits=8))
+
+
+def plain(**others: Any) -> Execution:
+    return Execution(device="cpu", **({"micro_batch": 2} | others))
+
+
+def with_compile(**others: Any) -> Execution:
+    return plain(compile=True, **others)
+
+
+def recipe_of(name: str) -> tuple[Kind, Recipe]:
+    match name:
+        case "sft":
+            return SFT, sft_recipe(adapter=STILL)
+        case "sft with dropout":
+            return SFT, sft_recipe(adapter=lora())
+        case "whole sft":
+            return SFT, sft_recipe(adapter=None)
+        case "qlora":
+            return SFT, sft_recipe(adapter=lora(NF4).model_copy(update={"dropout": 0.0}))
+        case "sft in bfloat16":
+            return SFT, sft_recipe(adapter=STILL, training=short(autocast="bfloat16"))
+        case "sft with validation":
+            data = PREFERENCES.model_copy(update={"validation": 0.2, "samples": 30})
+            training = short(validation_steps=4, validation_rows=6)
+            return SFT, sft_recipe(adapter=STILL, preferences=data, training=training)
+        case "dpo":
+            return DPO, dpo_recipe(adapter=STILL)
+        case "reward":
+            return REWARD, RewardRecipe(
+                preferences=PREFERENCES, template=sft_recipe().template, training=short()
+            )
+        case "pretrain gpt2 with dropout":
+            shape = ModelShape(architecture="gpt2", hidden_size=32, layers=2, heads=2, dropout=0.1)
+            return PRETRAIN, pretrain_recipe(model=ModelRecipe(shape=shape), training=short(4))
+        case "pretrain quantized":
+            return PRETRAIN, pretrain_recipe(quantization=QUANTIZED, training=short(4))
+    return PRETRAIN, pretrain_recipe(seed=9, training=short(4))
+
+
+NAMES = (
+    "sft",
+    "sft with dropout",
+    "whole sft",
+    "qlora",
+    "sft in bfloat16",
+    "sft with validation",
+    "dpo",
+    "reward",
+    "pretrain",
+    "pretrain gpt2 with dropout",
+    "pretrain quantized",
+)
+
+
+def parents_of(kind: Kind, base: Parent) -> tuple[Parent, ...]:
+    return () if kind is PRETRAIN else (base,)
+
+
+def files(output: Path) -> set[str]:
+    return {str(path.relative_to(output)) for path in output.rglob("*")}
+
+
+@pytest.fixture
+def traced() -> Iterator[Any]:
+    """What torch counts while it compiles: graphs, and where it went on without."""
+    counters.clear()
+    yield counters
+    counters.clear()
+
+
+def told(record_property: Any, **figures: float) -> None:
+    for name, value in figures.items():
+        record_property(name, value)
+        print(f"{name}={value:.2e}", end=" ")
+
+
+def settings() -> dict[str, Any]:
+    """What torch's compiler is set to in this process."""
+    from torch._dynamo import config as tracing
+    from torch._inductor import config as generated
+
+    return {"tracing": tracing.get_config_copy(), "generated": generated.get_config_copy()}
+
+
+def compare(one: Path, two: Path, record_property: Any) -> None:
+    assert files(two) == files(one)
+    weights, losses = distance(two, one), largest_curve_difference(two, one)
+    told(record_property, weights=weights, losses=losses)
+    assert weights < TOLERANCE
+    assert losses < TOLERANCE
+
+
+def test_a_compiled_pretraining_leaves_what_the_plain_one_does(
+    lab: Lab, traced: Any, record_property: Any, tmp_path: Path
+) -> None:
+    shape = ModelShape(hidden_size=16, layers=2, heads=2, intermediate_size=32)
+    recipe = pretrain_recipe(model=ModelRecipe(shape=shape), training=short(3))
+    one = lab.run(PRETRAIN, recipe, execution=plain())
+    before = settings()
+    two = lab.run(PRETRAIN, recipe, execution=with_compile())
+    assert traced["stats"]["unique_graphs"] == 1  # two layers, two micro-batches, three steps
+    assert not traced["graph_break"]
+    assert settings() == before
+    compare(one.output, two.output, record_property)
+    assert lab.run(PRETRAIN, recipe, execution=plain()).bytes() == one.bytes()
+
+
+def test_without_a_compiler_the_message_says_what_to_install(lab: Lab) -> None:
+    from torch._inductor import config
+
+    with config.patch({"cpp.cxx": ("no-such-compiler",)}), pytest.raises(BadInput) as raised:
+        lab.run(PRETRAIN, pretrain_recipe(seed=11), execution=with_compile())
+    assert "needs a C++ compiler, and there is none here (g++ on the PATH" in str(raised.value)
+
+
+def test_a_compiler_that_fails_is_named_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real layers, a real compiler that finds no header: what torch raises becomes one sentence."""
+    model = layered()
+    before = settings()
+    monkeypatch.setattr("torch._inductor.cpp_builder.get_cpp_compiler", lambda: "g++")
+    failure = CppCompileError(
+        ["g++"], "In file included\nfatal error: Python.h: No such file\n1 error generated"
+    )
+    with pytest.raises(BadInput) as raised, compiled_layers(model, "cpu"):
+        assert all("_compiled_call_impl" in layer.__dict__ for layer in layers_of(model))
+        raise InductorError(failure, None)
+    assert "the C++ compiler failed (fatal error: Python.h: No such file)" in str(raised.value)
+    assert raised.value.__cause__ is None
+    assert not any("_compiled_call_impl" in layer.__dict__ for layer in layers_of(model))
+    assert settings() == before
+
+
+def test_other_failures_pass_and_leave_the_model_as_it_was() -> None:
+    model = layered()
+    with pytest.raises(KeyError, match="mine"), compiled_layers(model, "cpu"):
+        raise KeyError("mine")
+    assert not any("_compiled_call_impl" in layer.__dict__ for layer in layers_of(model))
+
+
+def test_what_has_no_layers_cannot_be_compiled() -> None:
+    import torch
+
+    with (
+        pytest.raises(BadInput, match="finds no layers in a Linear"),
+        compiled_layers(torch.nn.Linear(2, 2), "cpu"),
+    ):
+        raise AssertionError("not reached")
+    with compiled_layers(torch.nn.Linear(2, 2), "cpu", wanted=False):
+        pass
+
+
+def test_what_is_measured_on_the_way_is_not_compiled(traced: Any) -> None:
+    import torch
+
+    ids = torch.tensor([[1, 2, 3]])
+    model = layered()
+    expected = model(ids).logits
+    with compiled_layers(model, "cpu"), as_written(with_compile()):
+        assert torch.equal(model(ids).logits, expected)
+    assert not traced["stats"]["unique_graphs"]
+
+
+def layered() -> Any:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 1, "vocab_size": 16}
+    return LlamaForCausalLM(LlamaConfig(num_hidden_layers=2, **sizes))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_the_numbers_of_every_kind(lab: Lab, base: Parent, name: str, record_property: Any) -> None:
+    kind, recipe = recipe_of(name)
+    parents = parents_of(kind, base)
+    one = lab.run(kind, recipe, parents, execution=plain())
+    two = lab.run(kind, recipe, parents, execution=with_compile())
+    compare(one.output, two.output, record_property)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("sft with dropout", "gradient_checkpointing"),
+        ("pretrain", "gradient_checkpointing"),
+        ("sft", "padding_free"),
+        ("dpo", "padding_free"),
+        ("pretrain", "chunked_loss"),
+    ],
+)
+def test_with_the_other_settings(
+    lab: Lab, base: Parent, name: str, option: str, record_property: Any
+) -> None:
+    kind, recipe = recipe_of(name)
+    parents = parents_of(kind, base)
+    one = lab.run(kind, recipe, parents, execution=plain(**{option: True}))
+    two = lab.run(kind, recipe, parents, execution=with_compile(**{option: True}))
+    compare(one.output, two.output, record_property)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["sft with dropout", "dpo"])
+@pytest.mark.parametrize("at", [1, 5])
+def test_stopped_and_resumed_no_bit_changes(lab: Lab, base: Parent, name: str, at: int) -> None:
+    """What is compiled anew after a resume meets rows of other lengths first."""
+    kind, recipe = recipe_of(name)
+    whole = lab.run(kind, recipe, (base,), execution=with_compile())
+    checkpoint = lab.interrupt(kind, recipe, (base,), at, execution=with_compile())
+    rest = lab.run(kind, recipe, (base,), execution=with_compile(), resume_from=checkpoint)
+    assert rest.bytes() == whole.bytes()
+    assert rest.result.metrics == whole.result.metrics
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", [plain(), with_compile()], ids=["plain first", "compiled first"])
+def test_checkpoints_serve_each_other(lab: Lab, base: Parent, first: Execution, record_property: Any) -> None:
+    kind, recipe = recipe_of("whole sft")
+    second = with_compile() if not first.compile else plain()
+    whole = lab.run(kind, recipe, (base,), execution=plain())
+    checkpoint = lab.interrupt(kind, recipe, (base,), 3, execution=first)
+    rest = lab.run(kind, recipe, (base,), execution=second, resume_from=checkpoint)
+    compare(whole.output, rest.output, record_property)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["sft", "dpo"])
+def test_lengths_share_their_compilations(lab: Lab, base: Parent, name: str, traced: Any) -> None:
+    """Twelve steps of two micro-batches, padded to as many lengths, make as many graphs as four steps."""
+    kind, recipe = recipe_of(name)
+    found = []
+    for steps in (4, 12):
+        longer = recipe.model_copy(update={"training": short(steps)})
+        traced.clear()
+        lab.run(kind, longer, (base,), execution=with_compile())
+        found.append(traced["stats"]["unique_graphs"])
+    print(f"graphs={found}", end=" ")
+    assert found[0] <= found[1] <= 8
+    assert not traced["graph_break"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "deepspeed-zero2", "deepspeed-zero3"])
+@pytest.mark.parametrize("name", ["sft", "dpo", "pretrain"])
+def test_two_processes(
+    lab: Lab, base: Parent, strategy: str, name: str, tmp_path: Path, record_property: Any
+) -> None:
+    """Killed in the middle and resumed, against one process that is not compiled."""
+    if strategy != "ddp":
+        pytest.importorskip("deepspeed", reason="needs yates[deepspeed]")
+    kind, recipe = recipe_of(name)
+    parents = parents_of(kind, base)
+    one = lab.run(kind, recipe, parents, execution=plain())
+    kept = shutil.copytree(one.output, tmp_path / "one")
+    shutil.rmtree(lab.workspace.attempts(one.stage.id))
+    execution = divided(strategy, compile=True)
+    two = Team(lab, stage_of(lab, kind, recipe, parents), execution, "two").run()
+    compare(kept, two.output, record_property)
