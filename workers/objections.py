@@ -40,6 +40,9 @@ def _objection_to_compiling(kind: Kind, recipe: Any, execution: Execution) -> st
     if kind.name not in COMPILED:
         allowed = ", ".join(COMPILED[:-1])
         return f"a stage of kind {kind.name!r} is not compiled; `compile` is for {allowed} and {COMPILED[-1]}"
+    quantization = getattr(recipe, "quantization", None)
+    if quantization is not None and quantization.linear:
+        return "torch cannot compile the quantized layers of a pre-training; `compile` goes with quantized moments only"
     return None
 
 

@@ -7,6 +7,8 @@ from workers.fingerprints import of_execution
 from workers.kinds import find_kind
 from workers.objections import COMPILED, OFFLOADED, objection, ordinary
 from workers.recipe import Execution
+from workers.specs.pretrain import PretrainRecipe
+from workers.specs.quantized import MomentQuantizer, QuantizedTraining
 from workers.specs.reward import RewardRecipe
 from workers.specs.training import Training
 from workers.strategies import layout
@@ -34,6 +36,20 @@ def test_every_training_is_compiled(name: str) -> None:
     kind = find_kind(name)
     assert objection(kind, kind.recipe(training=short()), Execution(compile=True)) is None
     assert name in COMPILED
+
+
+def test_rounded_layers_are_not_compiled_and_rounded_moments_are_no_matter() -> None:
+    kind = find_kind("pretrain")
+    for part in ("weights", "activations", "gradients"):
+        recipe = PretrainRecipe(training=short(), quantization=QuantizedTraining(**{part: {}}))
+        found = objection(kind, recipe, Execution(compile=True))
+        assert found is not None and "cannot compile the quantized layers" in found[1]
+        assert objection(kind, recipe, Execution()) is None
+    moments = QuantizedTraining(second_moment=MomentQuantizer())
+    assert (
+        objection(kind, PretrainRecipe(training=short(), quantization=moments), Execution(compile=True))
+        is None
+    )
 
 
 @pytest.mark.parametrize("name", ["evaluate", "ppo", "reference"])

@@ -27,14 +27,16 @@ from workers.context import BadInput, Parent
 from workers.kinds import Kind
 from workers.recipe import Execution, Recipe
 from workers.specs.model import ModelRecipe, ModelShape
-from workers.specs.quantized import QuantizedTraining, Quantizer
+from workers.specs.quantized import MomentQuantizer, QuantizedTraining
 from workers.specs.reward import REWARD, RewardRecipe
 from workers.training.compiled import as_written, compiled_layers, layers_of
 
 TOLERANCE = 1e-5
 """Of the joint norm of all weights, and of every logged figure by the largest of its curve."""
+ROUGH = 1e-2
+"""The same under autocast in 16 bits, where what is computed in one go is not rounded in between."""
 STILL = lora().model_copy(update={"dropout": 0.0})
-QUANTIZED = QuantizedTraining(weights=Quantizer(bits=8), activations=Quantizer(bits=8))
+MOMENTS = QuantizedTraining(second_moment=MomentQuantizer())
 
 
 def plain(**others: Any) -> Execution:
@@ -70,8 +72,8 @@ def recipe_of(name: str) -> tuple[Kind, Recipe]:
         case "pretrain gpt2 with dropout":
             shape = ModelShape(architecture="gpt2", hidden_size=32, layers=2, heads=2, dropout=0.1)
             return PRETRAIN, pretrain_recipe(model=ModelRecipe(shape=shape), training=short(4))
-        case "pretrain quantized":
-            return PRETRAIN, pretrain_recipe(quantization=QUANTIZED, training=short(4))
+        case "pretrain with quantized moments":
+            return PRETRAIN, pretrain_recipe(quantization=MOMENTS, training=short(4))
     return PRETRAIN, pretrain_recipe(seed=9, training=short(4))
 
 
@@ -86,7 +88,7 @@ NAMES = (
     "reward",
     "pretrain",
     "pretrain gpt2 with dropout",
-    "pretrain quantized",
+    "pretrain with quantized moments",
 )
 
 
@@ -120,12 +122,12 @@ def settings() -> dict[str, Any]:
     return {"tracing": tracing.get_config_copy(), "generated": generated.get_config_copy()}
 
 
-def compare(one: Path, two: Path, record_property: Any) -> None:
+def compare(one: Path, two: Path, record_property: Any, tolerance: float = TOLERANCE) -> None:
     assert files(two) == files(one)
     weights, losses = distance(two, one), largest_curve_difference(two, one)
     told(record_property, weights=weights, losses=losses)
-    assert weights < TOLERANCE
-    assert losses < TOLERANCE
+    assert weights < tolerance
+    assert losses < tolerance
 
 
 def test_a_compiled_pretraining_leaves_what_the_plain_one_does(
@@ -212,7 +214,7 @@ def test_the_numbers_of_every_kind(lab: Lab, base: Parent, name: str, record_pro
     parents = parents_of(kind, base)
     one = lab.run(kind, recipe, parents, execution=plain())
     two = lab.run(kind, recipe, parents, execution=with_compile())
-    compare(one.output, two.output, record_property)
+    compare(one.output, two.output, record_property, ROUGH if "bfloat16" in name else TOLERANCE)
 
 
 @pytest.mark.slow

@@ -108,3 +108,17 @@ def test_checkpoints_serve_each_other(
     found = rest.run()
     assert rest.steps[:2] == [0, 5]
     compare(found.output, kept, record_property)
+
+
+@pytest.mark.parametrize(("strategy", "offload"), PLACES)
+def test_a_kill_changes_no_bit(lab: Lab, base: Parent, strategy: str, offload: str) -> None:
+    """With dropout; against the same processes with the same offloading, uninterrupted."""
+    stage, _ = stage_with(lab, base, "sft with dropout")
+    execution = divided(strategy, offload=offload, checkpoint_steps=2)
+    whole = Team(lab, stage, execution, "whole").run()
+    expected = whole.bytes()
+    shutil.rmtree(lab.workspace.attempts(stage.id))
+    interrupted(lab, stage, execution)
+    rest = Team(lab, stage, execution, "rest").run()
+    assert rest.bytes() == expected
+    assert rest.result.metrics == whole.result.metrics
