@@ -44,4 +44,5 @@ def lacks(execution: Execution, gpus: float) -> str | None:
     found, wanted = gpu_count(), execution.processes
     if found >= wanted or not (gpus or found):
         return None
-    return f"it is for {wanted} GPUs, one for each process, and this machine has {found or 'none'}"
+    asked = "a GPU" if wanted == 1 else f"{wanted} GPUs, one for each process,"
+    return f"it is for {asked} and this machine has {found or 'none'}"

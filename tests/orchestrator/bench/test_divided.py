@@ -67,9 +67,9 @@ def test_a_process_that_dies_is_told_and_the_others_are_measured(tmp_path: Path)
 
 
 def is_rank(process: psutil.Process) -> bool:
-    """Whether it is one of several that compute: not the server that they are forked from, nor its tracker."""
+    """Whether it is one of several that compute: not the server that they are forked from, nor what tracks it."""
     try:
-        return len(process.parents()) > 2 and process.ppid() != os.getpid()
+        return process.ppid() != os.getpid()
     except psutil.NoSuchProcess:
         return False
 
