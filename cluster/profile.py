@@ -68,7 +68,7 @@ class Allocation:
 
 
 class Profile(Settings):
-    """A cluster's settings. The first partition that holds a shape takes its jobs.
+    """A cluster's settings. Of the partitions that hold a shape the one with the smallest GPUs takes its jobs.
 
     `setup` lines run in the job's shell before Python (modules, environments); `container` is put before the
     command (`apptainer exec --nv image.sif`); `sbatch` holds further options of sbatch by their long names.
@@ -116,7 +116,10 @@ class Profile(Settings):
         return Allocation(partition.name, wanted.cpus, wanted.memory_gb, typed if gpus else None, min(limits))
 
     def partition_for(self, needs: Resources) -> Partition:
-        """The first partition that holds `needs`; work without GPUs goes to one without, if there is one.
+        """The partition for `needs`: of those that hold it the first, unless the memory of GPUs decides.
+
+        Work without GPUs goes to one without, if there is one; work that says how much of a GPU's memory it needs to
+        the smallest GPUs that have it, so that larger ones stay free for what needs them.
 
         Raises:
             WorkspaceError: there is none.
@@ -127,7 +130,10 @@ class Profile(Settings):
             raise WorkspaceError(
                 f"profile {self.name!r} has no partition for stages of shape {needs.shape} ({reasons})"
             )
-        return min(fitting, key=lambda one: one.gpus > 0) if not needs.gpus else fitting[0]
+        if not needs.gpus:
+            return min(fitting, key=lambda one: one.gpus > 0)
+        sizes = needs.gpu_memory_gb is not None and all(one.gpu_memory_gb for one in fitting)
+        return min(fitting, key=lambda one: one.gpu_memory_gb or 0.0) if sizes else fitting[0]
 
     def tail_place(self, hours: float, memory_gb: float) -> tuple[str, float]:
         """The partition of the tail job, and how many hours it may ask for there, at most `hours`."""

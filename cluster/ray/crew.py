@@ -102,6 +102,7 @@ class Crew:
                 num_cpus=request.cpus,
                 num_gpus=request.gpus,
                 memory=request.memory,
+                resources=request.types,
                 **ACTOR_OPTIONS,
                 **strategy,
             )

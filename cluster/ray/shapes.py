@@ -1,10 +1,11 @@
 """Resource shapes in Ray's terms: what an actor asks for, and how many fit on which nodes.
 
 Ray counts CPUs, GPUs and memory as they are declared; it does not know how much memory a GPU has. So a stage
-that states its `gpu_memory_gb` gets a share of a GPU where the accelerator's memory is known by its type.
+that states its `gpu_memory_gb` gets a share of a GPU where the accelerator's memory is known by its type, and where
+types differ one of the smallest that holds it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +38,8 @@ ACCELERATOR_MEMORY_GB: dict[str, float] = {
 Source: the makers' data sheets.
 """
 TYPE_PREFIX = "accelerator_type:"
+OF_A_TYPE = 0.001
+"""How much of a node's resource of an accelerator type one actor takes: there is 1 of it, for any number of actors."""
 
 
 @dataclass(frozen=True)
@@ -50,24 +53,35 @@ class Node:
     @property
     def gpu_memory_gb(self) -> float | None:
         """The memory of each of its GPUs, or None where its type is not known."""
+        return None if self.gpu_type is None else ACCELERATOR_MEMORY_GB[self.gpu_type]
+
+    @property
+    def gpu_type(self) -> str | None:
+        """The type of its GPUs, of several the one with the least memory, or None where none is known."""
         types = [name.removeprefix(TYPE_PREFIX) for name in self.resources if name.startswith(TYPE_PREFIX)]
-        known = [ACCELERATOR_MEMORY_GB[name] for name in types if name in ACCELERATOR_MEMORY_GB]
-        return min(known) if known else None
+        known = [name for name in types if name in ACCELERATOR_MEMORY_GB]
+        return min(known, key=lambda name: ACCELERATOR_MEMORY_GB[name], default=None)
 
 
 @dataclass(frozen=True)
 class Request:
-    """What one actor of a shape asks of Ray. `memory` is in bytes."""
+    """What one actor of a shape asks of Ray. `memory` is in bytes, `gpu_type` given where types must be told apart."""
 
     cpus: float
     gpus: float
     memory: int
+    gpu_type: str | None = None
+
+    @property
+    def types(self) -> dict[str, float]:
+        """The accelerator type as a resource, if it counts."""
+        return {} if self.gpu_type is None else {TYPE_PREFIX + self.gpu_type: OF_A_TYPE}
 
     @property
     def resources(self) -> dict[str, float]:
         """As Ray names them."""
         gpus = {"GPU": self.gpus} if self.gpus else {}
-        return {"CPU": self.cpus, **gpus, "memory": self.memory}
+        return {"CPU": self.cpus, **gpus, "memory": self.memory, **self.types}
 
     def copies(self, node: Node) -> int:
         """How many of it an empty node holds; a share never spans two GPUs."""
@@ -80,7 +94,33 @@ class Request:
 def request_of(needs: Mapping[str, Any], nodes: Iterable[Node]) -> Request:
     """What an actor for stages with `needs` (a dumped `Resources`) asks for on a cluster of `nodes`."""
     resources = Resources.model_validate(needs)
-    return Request(resources.cpus, _gpus(resources, nodes), int(resources.memory_gb * GIB))
+    known = list(nodes)
+    chosen = _smallest(resources, known)
+    alike = [node for node in known if chosen is None or node.gpu_type == chosen]
+    return Request(resources.cpus, _gpus(resources, alike), int(resources.memory_gb * GIB), chosen)
+
+
+def _smallest(needs: Resources, nodes: Iterable[Node]) -> str | None:
+    """Of GPU types that differ in memory the smallest that holds the estimate, else the largest; None where none differ.
+
+    So larger GPUs stay free for what needs them, and nothing lands on one that is too small.
+    """
+    sizes = {node.gpu_type: node.gpu_memory_gb or 0.0 for node in nodes if node.resources.get("GPU")}
+    if not needs.gpus or needs.gpu_memory_gb is None or None in sizes or len(set(sizes.values())) < 2:
+        return None
+    holding = {kind: size for kind, size in sizes.items() if size >= needs.gpu_memory_gb}
+    return min(holding or sizes, key=lambda kind: (sizes[kind] if holding else -sizes[kind], kind or ""))
+
+
+def largest(requests: Collection[Request]) -> Request:
+    """What holds each of `requests` in turn: the most of everything, on the largest type of GPU."""
+    types = [one.gpu_type for one in requests if one.gpu_type is not None]
+    return Request(
+        max(one.cpus for one in requests),
+        max(one.gpus for one in requests),
+        max(one.memory for one in requests),
+        max(types, key=lambda name: ACCELERATOR_MEMORY_GB[name], default=None),
+    )
 
 
 def _gpus(needs: Resources, nodes: Iterable[Node]) -> float:
@@ -109,4 +149,6 @@ def lacking(request: Request, nodes: Iterable[Node]) -> str:
 def _amount(name: str, amount: float) -> str:
     if name == "memory":
         return f"{amount / GIB:.1f} GiB of memory"
+    if name.startswith(TYPE_PREFIX):
+        return f"{'' if amount else 'no '}GPUs of type {name.removeprefix(TYPE_PREFIX)}"
     return f"{amount:g} {name}" + ("" if amount == 1 else "s")

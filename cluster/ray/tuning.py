@@ -13,7 +13,7 @@ from ray import tune
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 
 from cluster.ray.ledger import Ledger
-from cluster.ray.shapes import Request
+from cluster.ray.shapes import Request, largest
 from cluster.ray.trial import STEPS, StageTrial
 from cluster.search import Search, SearchSettings
 from results.layout import Workspace
@@ -226,6 +226,5 @@ class Tuning:
     def _resources(self, trials: list[dict[str, Any]]) -> Any:
         """What one trial's actor needs: the most of any trial's shape, for actors serve all in turn."""
         shapes = {self.submission.stages[one["number"]].shape for one in trials}
-        wanted = [self.requests[shape].resources for shape in shapes]
-        most = {name: max(one.get(name, 0.0) for one in wanted) for name in set().union(*wanted)}
+        most = largest([self.requests[shape] for shape in shapes]).resources
         return tune.PlacementGroupFactory([most], strategy="STRICT_PACK")

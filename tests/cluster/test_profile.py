@@ -34,6 +34,18 @@ def test_the_first_partition_whose_gpus_are_large_enough_is_taken() -> None:
     assert profile().allocation(needs(gpus=6)).partition == "big"
 
 
+def test_small_work_leaves_large_gpus_to_what_needs_them() -> None:
+    """Whatever the order; where a size is not known on either side, the order decides."""
+    reverse = Profile(partitions=(BIG, GPU, CPU))
+    assert reverse.allocation(needs(gpus=1, gpu_memory_gb=9)).partition == "gpu"
+    assert reverse.allocation(needs(gpus=1, gpu_memory_gb=41)).partition == "big"
+    assert reverse.allocation(needs(gpus=1)).partition == "big"
+    unknown = Partition(name="any", gpus=2)
+    assert (
+        Profile(partitions=(BIG, unknown, GPU)).allocation(needs(gpus=1, gpu_memory_gb=9)).partition == "big"
+    )
+
+
 def test_gpus_are_asked_for_by_type_and_in_whole() -> None:
     assert profile().allocation(needs(gpus=0.25)).gpus == "a100:1"
     assert profile().allocation(needs(gpus=3)).gpus == "a100:3"

@@ -71,10 +71,12 @@ class RayCluster:
         self.head = self._start([*arguments, f"--num-cpus={cpus}", f"--num-gpus={gpus}"])
         _wait_for_port(self.dashboard)
 
-    def add_node(self, cpus: int = 2, gpus: int = 0) -> RayNode:
+    def add_node(self, cpus: int = 2, gpus: int = 0, gpu_type: str = "") -> RayNode:
         """Add a node of so many processors; return once it lives: two that start at once may take one port."""
         before = self._alive()
         arguments = [f"--address=127.0.0.1:{self.port}", f"--num-cpus={cpus}", f"--num-gpus={gpus}"]
+        if gpu_type:
+            arguments.append("--resources=" + json.dumps({f"accelerator_type:{gpu_type}": 1}))
         node = self._start(arguments)
         self.nodes.append(node)
         deadline = time.monotonic() + 60
@@ -86,12 +88,21 @@ class RayCluster:
     def _alive(self) -> set[str]:
         """The nodes with processors that live, as far as the head has noticed."""
         try:
-            with urllib.request.urlopen(f"{self.address}/api/v0/nodes?detail=1", timeout=10) as answer:
-                listed = json.load(answer)["data"]["result"]["result"]
+            listed = self.state("nodes")
         except OSError:
             return set()
         alive = (one for one in listed if one["state"] == "ALIVE" and "CPU" in one["resources_total"])
         return {one["node_id"] for one in alive}
+
+    def state(self, what: str) -> list[dict[str, Any]]:
+        """What the head lists: `nodes` or `actors`.
+
+        Raises:
+            OSError: the head does not answer.
+        """
+        with urllib.request.urlopen(f"{self.address}/api/v0/{what}?detail=1", timeout=10) as answer:
+            found: list[dict[str, Any]] = json.load(answer)["data"]["result"]["result"]
+        return found
 
     def stop(self) -> None:
         """End everything."""

@@ -77,6 +77,36 @@ def device_spans(study: RayStudy) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["stage", "devices", "gpus", "began", "ended"])
 
 
+MIXED = SHAPES.replace("[quarter, whole, double]", "[little, much]").replace("[0, 1, 2, 3, 4, 5]", "[0, 1]")
+MIXED = MIXED.replace(
+    "{quarter: {gpus: 0.25, steps: 9}, whole: {gpus: 1, steps: 4}, double: {gpus: 2, steps: 5}}",
+    "{little: {memory: 6, steps: 4}, much: {memory: 30, steps: 5}}",
+).replace('gpus: "${size.gpus}"', 'gpus: 1, gpu_memory_gb: "${size.memory}"')
+
+
+def test_small_stages_go_to_small_gpus_and_large_ones_to_large(tmp_path: Path) -> None:
+    """A node with a GPU of 16 GB and one with a GPU of 80 GB: each stage on the smallest type that holds it."""
+    with ray_cluster(nodes=0) as mixed:
+        mixed.add_node(cpus=2, gpus=1, gpu_type="T4")
+        mixed.add_node(cpus=2, gpus=1, gpu_type="A100-80G")
+        study = RayStudy(tmp_path / "study", mixed, sizes=2, seeds=2)
+        study.directory.mkdir()
+        grid = study.directory / "mixed.yaml"
+        grid.write_text(MIXED)
+        done = study.yates("submit", grid, "--on", "ray", "--address", mixed.address)
+        assert done.returncode == 0, done.stdout + done.stderr
+        study.wait_until_done(240)
+        nodes = {one["node_id"]: one["resources_total"] for one in mixed.state("nodes")}
+        warm = [one for one in mixed.state("actors") if one["class_name"] == "WarmActor"]
+    used = {(one["required_resources"]["GPU"], gpu_types(nodes[one["node_id"]])) for one in warm}
+    assert used == {(0.5, ("T4",)), (0.5, ("A100-80G",))}
+
+
+def gpu_types(resources: dict[str, float]) -> tuple[str, ...]:
+    prefix = "accelerator_type:"
+    return tuple(name.removeprefix(prefix) for name in resources if name.startswith(prefix))
+
+
 def test_what_can_never_be_placed_is_said_at_once(cluster: RayCluster, tmp_path: Path) -> None:
     study = RayStudy(tmp_path / "study", cluster, resources={"memory_gb": 0.2, "gpus": 2})
     began = time.monotonic()

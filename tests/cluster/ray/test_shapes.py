@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.ray.shapes import GIB, Node, Request, lacking, request_of
+from cluster.ray.shapes import GIB, Node, Request, lacking, largest, request_of
 
 
 def node(cpus: float = 8, gpus: float = 0, memory_gb: float = 32, kind: str = "") -> Node:
@@ -32,9 +32,40 @@ def test_the_share_of_a_gpu_follows_the_memory_estimate(needs: dict, kind: str, 
     assert request_of(needs, [node(gpus=4, kind=kind)]).gpus == share
 
 
-def test_the_smallest_gpu_of_the_cluster_decides_the_share() -> None:
-    nodes = [node(gpus=4, kind="A100-80G"), node(gpus=1, kind="T4"), node()]
-    assert request_of({"gpus": 1, "gpu_memory_gb": 6}, nodes).gpus == 0.5
+MIXED = [node(gpus=4, kind="A100-80G"), node(gpus=1, kind="T4"), node(gpus=8, kind="A100"), node()]
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "kind", "share"),
+    [(6, "T4", 0.5), (16, "T4", 1.0), (17, "A100", 0.5), (41, "A100-80G", 1.0), (200, "A100-80G", 1.0)],
+)
+def test_on_a_mixed_cluster_the_smallest_type_that_holds_it(
+    gigabytes: float, kind: str, share: float
+) -> None:
+    request = request_of({"gpus": 1, "gpu_memory_gb": gigabytes}, MIXED)
+    assert (request.gpu_type, request.gpus) == (kind, share)
+    assert [request.copies(one) > 0 for one in MIXED] == [one.gpu_type == kind for one in MIXED]
+
+
+def test_types_are_told_apart_only_where_it_matters() -> None:
+    alike = [node(gpus=4, kind="A100-80G"), node(gpus=2, kind="H100"), node()]
+    assert request_of({"gpus": 1, "gpu_memory_gb": 6}, alike).gpu_type is None
+    assert request_of({"gpus": 1}, MIXED).gpu_type is None
+    assert request_of({}, MIXED).types == {}
+    unknown = [*MIXED, node(gpus=1, kind="Abacus")]
+    assert request_of({"gpus": 1, "gpu_memory_gb": 6}, unknown).resources.keys() == {"CPU", "GPU", "memory"}
+
+
+def test_two_gpus_are_two_of_a_type_that_holds_it() -> None:
+    request = request_of({"gpus": 2, "gpu_memory_gb": 30}, MIXED)
+    assert (request.gpus, request.gpu_type) == (2, "A100")
+    assert request.resources["accelerator_type:A100"] == 0.001
+
+
+def test_what_holds_several_requests_in_turn() -> None:
+    small, large = Request(4, 0.5, GIB, "T4"), Request(1, 1, 2 * GIB, "A100-80G")
+    assert largest([small, large]) == Request(4, 1, 2 * GIB, "A100-80G")
+    assert largest([Request(1, 0, GIB)]).gpu_type is None
 
 
 @pytest.mark.parametrize(
@@ -72,3 +103,8 @@ def test_what_is_lacking_names_both_sides() -> None:
         "it needs 2 CPUs, 4 GPUs, 3.0 GiB of memory on one node; the most that any node has is "
         "64 CPUs, 1 GPU, 32.0 GiB of memory"
     )
+
+
+def test_a_type_that_is_lacking_is_named() -> None:
+    text = lacking(Request(2, 9, GIB, "T4"), MIXED)
+    assert text.startswith("it needs 2 CPUs, 9 GPUs, 1.0 GiB of memory, GPUs of type T4 on one node; ")
