@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.cost import accelerator_for
+from orchestrator.cost.calibration import Likeness
 from orchestrator.cost.memory import Need, stage_need
 
 if TYPE_CHECKING:
@@ -81,7 +83,14 @@ def _need(
     family = tuple([(role, id(recipe)) for role, recipe in parents])
     key = (id(stage.recipe), id(shape), family, id(stage.resources), id(stage.execution))
     if key not in known:
+        device = accelerator_for(stage.resources, stage.recipe.threads)
         known[key] = stage_need(
-            stage.kind.name, stage.recipe, shape, stage.resources, stage.execution, parents
+            stage.kind.name,
+            stage.recipe,
+            shape,
+            stage.resources,
+            stage.execution,
+            parents,
+            factor=plan.calibration.memory(Likeness.of(stage.kind.name, stage.recipe, device, shape)),
         )
     return known[key]

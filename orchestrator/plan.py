@@ -8,10 +8,12 @@ from typing import Any
 from cluster.search import Search
 from orchestrator.bundles import BundledStage
 from orchestrator.cost import Architecture
+from orchestrator.cost.calibration import UNCALIBRATED, Calibration
 from orchestrator.factors import Vector
 from orchestrator.grid import Grid
 from orchestrator.hub import Hub
 from orchestrator.search import search_of
+from results.layout import Workspace
 from results.records import ExperimentRow, PlanRecord, StageRow
 from workers.kinds import Kind
 from workers.recipe import Execution, Recipe, Resources
@@ -56,7 +58,8 @@ class Plan:
 
     Invariants: no id stands twice among stages or experiments; parents come before their children.
     `unresolved` are the hub ids that are neither mapped nor on this machine: their content is not in any id
-    yet. `architectures` are the shapes of the stages' models, one for each stage.
+    yet. `architectures` are the shapes of the stages' models, one for each stage. `choices` says what was chosen where
+    the grid leaves it to the plan, `calibration` what measured attempts say of estimates.
     """
 
     study: str
@@ -71,6 +74,8 @@ class Plan:
     hub_map: dict[str, str] = field(default_factory=dict)
     search: Search | None = None
     architectures: list[Architecture] = field(default_factory=list)
+    choices: tuple[str, ...] = ()
+    calibration: Calibration = UNCALIBRATED
 
     def stage(self, index: int) -> Stage:
         """The stage at `index` as workers know it, seed included."""
@@ -127,21 +132,23 @@ class Plan:
 def plan_grid(
     grid: Grid,
     hub_map: Path | Mapping[str, str] | None = None,
-    measured: Mapping[str, float] | None = None,
+    workspace: Workspace | None = None,
 ) -> Plan:
     """Plan every experiment of `grid`.
 
-    `hub_map` is a YAML file (or a mapping) from hub ids to local paths. `measured` gives the seconds of
-    stages that ran before, by `orchestrator.cost.like_stages`.
+    `hub_map` is a YAML file (or a mapping) from hub ids to local paths. The attempts in
+    `workspace`, if there are any, correct what is expected of stages like theirs.
 
     Raises:
         GridError: a recipe that its kind refuses, a parent that does not exist, parents that go round in a
         circle.
     """
+    from orchestrator.measurements import calibration
     from orchestrator.planner import Planner
 
     hub = Hub.read(hub_map) if isinstance(hub_map, Path) else Hub(hub_map)
-    planner = Planner(grid, hub, measured or {})
+    known = UNCALIBRATED if workspace is None else calibration(workspace, hub.model_directory)
+    planner = Planner(grid, hub, known)
     stages, experiments = planner.run()
     return Plan(
         grid.study,
@@ -156,6 +163,8 @@ def plan_grid(
         hub.paths,
         _search(grid, stages, experiments),
         planner.architectures,
+        planner.choices,
+        known,
     )
 
 

@@ -7,12 +7,15 @@ validated once per distinct recipe, a stage is made once per distinct levels of 
 import gc
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.cost import Architecture, Architectures, brings_model, expected_seconds
+from orchestrator.appraisal import Appraiser, Content
+from orchestrator.cost import Architecture, Architectures, brings_model
+from orchestrator.cost.architecture import TOKENS
+from orchestrator.cost.calibration import Calibration
 from orchestrator.errors import MOST_PROBLEMS, GridError, Problems, mistake
 from orchestrator.factors import Vector
 from orchestrator.grid import Grid
@@ -22,16 +25,12 @@ from orchestrator.pipeline import ParentRule, StageRule
 from orchestrator.plan import PlannedExperiment, PlannedStage
 from orchestrator.settings import Shared
 from workers.identity import recipe_digest, stage_id
-from workers.recipe import Execution, Recipe, Resources
-from workers.strategies import objection, with_processes
+from workers.recipe import Execution, Recipe
 
 EXPERIMENT_ID_LENGTH = 12
 AFFINITY_LENGTH = 16
 TRAINED = "trained"
 """The role whose parent must keep a snapshot of the step that a child evaluates."""
-
-TOKENS = "tokens"
-"""The role whose parent made the tokens that a child trains on."""
 
 _PENDING = -1
 
@@ -45,36 +44,29 @@ class _Maker:
 
     rule: StageRule
     recipe: Shared[Recipe]
-    resources: Shared[Resources]
-    execution: Shared[Execution]
+    appraiser: Appraiser
     made: dict[Any, int | None] = field(default_factory=dict)
     resolved: dict[int, tuple[Recipe, str]] = field(default_factory=dict)
-    costs: dict[Any, float] = field(default_factory=dict)
     shapes: dict[int, str] = field(default_factory=dict)
-    divided: dict[Execution, Execution] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, grid: Grid, rule: StageRule) -> "_Maker":
+    def of(cls, grid: Grid, rule: StageRule, calibration: Calibration) -> "_Maker":
         """The maker of a rule of `grid`'s pipeline."""
-        return cls(
-            rule,
-            Shared(grid, rule, "recipe", rule.recipe, rule.kind.recipe),
-            Shared(grid, rule, "resources", rule.resources, Resources),
-            Shared(grid, rule, "execution", rule.execution, Execution),
-        )
+        recipe = Shared(grid, rule, "recipe", rule.recipe, rule.kind.recipe)
+        return cls(rule, recipe, Appraiser(grid, rule, calibration))
 
 
 class Planner:
     """Plans one grid, once."""
 
-    def __init__(self, grid: Grid, hub: Hub, measured: Mapping[str, float]) -> None:
-        self.grid, self.hub, self.measured = grid, hub, measured
+    def __init__(self, grid: Grid, hub: Hub, calibration: Calibration) -> None:
+        self.grid, self.hub = grid, hub
         self.stages: list[PlannedStage] = []
         self.architectures: list[Architecture] = []
         self.known = Architectures(hub.model_directory)
         self.snapshots: dict[int, set[int]] = {}
         self.index: dict[str, int] = {}
-        self.makers = {name: _Maker.of(grid, rule) for name, rule in grid.pipeline.rules.items()}
+        self.makers = {name: _Maker.of(grid, rule, calibration) for name, rule in grid.pipeline.rules.items()}
         self.open: list[str] = []
 
     def run(self) -> tuple[list[PlannedStage], list[PlannedExperiment]]:
@@ -88,6 +80,11 @@ class Planner:
             self._check_unique(experiments)
             self._add_snapshots()
         return self.stages, experiments
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """What was chosen where the grid left it open, in words."""
+        return tuple(choice for maker in self.makers.values() for choice in maker.appraiser.choices)
 
     def _experiments(self) -> Iterator[PlannedExperiment]:
         problems = Problems()
@@ -187,11 +184,11 @@ class Planner:
             ) from None
 
     def _stage(
-        self, maker: _Maker, vector: Vector, identity: str, content: tuple[Recipe, int, Parents]
+        self, maker: _Maker, vector: Vector, identity: str, made: tuple[Recipe, int, Parents]
     ) -> PlannedStage:
-        recipe, seed, parents = content
-        resources = maker.resources.get(vector)
-        execution = self._execution(maker, vector, recipe, resources)
+        recipe, seed, parents = made
+        content = self._content(recipe, parents)
+        resources, execution = maker.appraiser.settle(content, vector)
         shape = maker.shapes.get(id(resources))
         if shape is None:
             shape = maker.shapes[id(resources)] = resources.shape
@@ -205,49 +202,13 @@ class Planner:
             resources=resources,
             shape=shape,
             execution=execution,
-            cost=self._cost(maker, recipe, parents, resources, execution),
+            cost=maker.appraiser.seconds(content, resources, execution),
             affinity=self._affinity(identity, recipe, parents),
         )
 
-    def _execution(self, maker: _Maker, vector: Vector, recipe: Recipe, resources: Resources) -> Execution:
-        """The execution with its number of processes; equal ones stay one object.
-
-        Raises:
-            GridError: the stage cannot run as several processes, or not as these.
-        """
-        given, rule = maker.execution.get(vector), maker.rule
-        if given.strategy == "single" and given.processes == 1:
-            return given
-        try:
-            execution = with_processes(given, resources)
-            reason = objection(rule.kind, recipe, execution)
-        except ValueError as error:
-            execution, reason = given, str(error)
-        if reason is not None:
-            place = self.grid.place((*rule.path, "execution", "strategy"), vector)
-            raise mistake(place, f"execution of stage {rule.name!r}: {reason}")
-        return maker.divided.setdefault(execution, execution)
-
-    def _cost(
-        self, maker: _Maker, recipe: Recipe, parents: Parents, resources: Resources, execution: Execution
-    ) -> float:
-        """The expected seconds; counted once for stages that differ in nothing that decides them."""
-        architecture = self._architecture(recipe, parents)
-        recipes = [(role, self.stages[index].recipe) for role, index in parents]
-        family = tuple([(role, id(parent)) for role, parent in recipes])
-        key = (id(recipe), id(architecture), family, id(resources), id(execution))
-        if key not in maker.costs:
-            maker.costs[key] = expected_seconds(
-                maker.rule.kind,
-                maker.rule.name,
-                recipe,
-                architecture=architecture,
-                resources=resources,
-                execution=execution,
-                parents=recipes,
-                measured=self.measured,
-            )
-        return maker.costs[key]
+    def _content(self, recipe: Recipe, parents: Parents) -> Content:
+        recipes = tuple([(role, self.stages[index].recipe) for role, index in parents])
+        return Content(recipe, self._architecture(recipe, parents), recipes)
 
     def _parents(self, rule: StageRule, parent: ParentRule, vector: Vector) -> Iterator[tuple[str, int]]:
         conditionals = self.grid.pipeline.conditionals

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from orchestrator.choices import AUTO, AUTOMATIC
 from orchestrator.errors import GridError
 from orchestrator.factors import Vector
 from orchestrator.grid import Grid
@@ -29,6 +30,7 @@ class Shared(Generic[Model]):
     model: type[Model]
     _known: dict[Any, Model] = field(default_factory=dict)
     _failed: dict[Any, GridError] = field(default_factory=dict)
+    _left: dict[int, frozenset[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._key = projection(self.template.depends)
@@ -52,8 +54,23 @@ class Shared(Generic[Model]):
             raise
         return found
 
+    def left(self, settings: Model) -> frozenset[str]:
+        """The keys of `settings`, which `get` gave, that the grid leaves to the plan: those that say `auto`."""
+        return self._left.get(id(settings), frozenset())
+
     def _validated(self, vector: Vector) -> Model:
         what = f"{self.section} of stage {self.rule.name!r} (kind {self.rule.kind.name})"
         path = (*self.rule.path, self.section)
         values = self.template.build(vector)
-        return validate(self.model, values, what, lambda inner: self.grid.place((*path, *inner), vector))
+        left = _automatic(self.section, values)
+        given = {key: value for key, value in values.items() if key not in left} if left else values
+        found = validate(self.model, given, what, lambda inner: self.grid.place((*path, *inner), vector))
+        if left:
+            self._left[id(found)] = left
+        return found
+
+
+def _automatic(section: str, values: Any) -> frozenset[str]:
+    if not isinstance(values, dict):
+        return frozenset()
+    return frozenset(name for name in AUTOMATIC.get(section, ()) if values.get(name) == AUTO)

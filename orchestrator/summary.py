@@ -57,6 +57,8 @@ def plan_summary(plan: "Plan", by: Sequence[str] = ()) -> dict[str, Any]:
         "judging": _judging(plan),
         "memory": [fit.as_json() for fit in memory],
         "warnings": [fit.warning for fit in memory if fit.warning],
+        "choices": list(plan.choices),
+        "measured_attempts": plan.calibration.attempts,
     }
 
 
@@ -89,6 +91,9 @@ def print_plan(summary: dict[str, Any]) -> None:
         shapes.add_row(shape, *cells)
     console.print(kinds)
     console.print(shapes)
+    if summary["measured_attempts"]:
+        text = f"{summary['measured_attempts']} measured attempts at stages like these correct times and memory"
+        console.print(text, highlight=False, soft_wrap=True)
     _print_memory(console, summary)
     _print_budget(console, summary)
     if summary["judging"]:
@@ -111,6 +116,9 @@ def _print_memory(console: Console, summary: dict[str, Any]) -> None:
     ]
     if fitting:
         text = f"largest micro-batches that fit: {', '.join(dict.fromkeys(fitting))}"
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+    if summary["choices"]:
+        text = f"left to the plan: {'; '.join(summary['choices'])}"
         console.print(text, highlight=False, markup=False, soft_wrap=True)
     for warning in summary["warnings"]:
         console.print(f"does not fit: {warning}", highlight=False, markup=False, soft_wrap=True)

@@ -24,8 +24,8 @@ OnDamage = Callable[[Path, str], None]
 def write_plan(workspace: Workspace, record: PlanRecord) -> str:
     """Write `record` as `plans/<digest>.json` and return the digest.
 
-    The digest covers everything but `created`, so an equal plan that is submitted again renews its one
-    file and becomes the newest.
+    The digest covers everything but `created` and what stages are expected to cost, so an equal plan that is
+    submitted again renews its one file and becomes the newest.
 
     Raises:
         ValueError: a stage comes before one of its parents, or an index points nowhere.
@@ -33,7 +33,8 @@ def write_plan(workspace: Workspace, record: PlanRecord) -> str:
     """
     _check(record)
     content = _encode_plan(record)
-    digest = hashlib.sha256(json_bytes(content)).hexdigest()[:32]
+    lasting = {**content, "stages": {**content["stages"], "cost": None}}
+    digest = hashlib.sha256(json_bytes(lasting)).hexdigest()[:32]
     stamped = json_bytes({**content, "created": record.created or time.time()})
     path = workspace.plans / f"{digest}.json"
     if not publish_once(path, stamped):

@@ -31,7 +31,9 @@ def forget_peak_memory() -> None:
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
     cuda = _cuda_in_use()
-    for device in range(cuda.device_count() if cuda else 0):
+    if cuda is None:
+        return
+    for device in range(cuda.device_count()):
         cuda.reset_peak_memory_stats(device)
 
 

@@ -149,7 +149,6 @@ def planned_seconds(
     def expected(recipe: Recipe) -> float:
         return expected_seconds(
             link.planned.kind,
-            link.planned.name,
             recipe,
             architecture=plan.architectures[link.place],
             resources=resources,

@@ -29,12 +29,13 @@ def plan(
     seeds: options.Seeds = None,
     hub_map: options.HubMap = None,
     by: By = None,
+    workspace: options.Root = options.DEFAULT_ROOT,
     as_json: options.Json = False,
 ) -> None:
     """Print what `yates run` would do."""
     from orchestrator.summary import plan_summary, print_plan
 
-    planned, _ = make_plan(grid, scale, preset, cells, where, set_, hub_map, seeds)
+    planned, _ = make_plan(grid, scale, preset, cells, where, set_, hub_map, seeds, workspace)
     summary = plan_summary(planned, [name.strip() for name in by.split(",")] if by else ())
     if as_json:
         typer.echo(json.dumps(summary, indent=2))
@@ -51,13 +52,18 @@ def make_plan(
     overrides: list[str] | None,
     hub_map: Path | None,
     seeds: int | None = None,
+    workspace: Path | None = None,
 ) -> "tuple[Plan, dict[str, str]]":
-    """Load, expand and plan `grid`; return the plan and the hub map that it was made with."""
+    """Load, expand and plan `grid`; return the plan and the hub map that it was made with.
+
+    What was measured in `workspace`, where there is one, corrects what is expected.
+    """
     from orchestrator.grid import load_grid
     from orchestrator.plan import plan_grid
+    from results.layout import Workspace
 
     loaded = load_grid(
         grid, scale=scale, preset=preset, cells=cells, where=where, overrides=overrides or [], seeds=seeds
     )
-    planned = plan_grid(loaded, hub_map)
+    planned = plan_grid(loaded, hub_map, None if workspace is None else Workspace(workspace))
     return planned, planned.hub_map

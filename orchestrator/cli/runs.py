@@ -58,7 +58,7 @@ def run(
     from cluster.backend import find_backend
     from orchestrator.submit import submit_plan
 
-    planned, mapping = make_plan(grid, scale, preset, cells, where, set_, hub_map, seeds)
+    planned, mapping = make_plan(grid, scale, preset, cells, where, set_, hub_map, seeds, workspace)
     ask_before_paying(planned, Workspace(workspace), max_judge_cost, here=True)
     place, backend = options.make_workspace(workspace), find_backend("local")
     if canary:
@@ -96,7 +96,7 @@ def submit(
         raise WorkspaceError(
             "--canary needs the tail job, which submits the rest; the profile says `tail: false`"
         )
-    planned, mapping = make_plan(grid, scale, preset, cells, where, set_, hub_map, seeds)
+    planned, mapping = make_plan(grid, scale, preset, cells, where, set_, hub_map, seeds, workspace)
     limit = max_gpu_hours or backend.settings().get("max_gpu_hours")
     _ask_above(limit, planned.gpu_hours)
     ask_before_paying(planned, Workspace(workspace), max_judge_cost, here=on == "local")

@@ -15,6 +15,8 @@ VOCABULARIES = {"gpt2": 50_257, "llama": 32_000, "mistral": 32_000, "smollm2": 4
 """Vocabularies of tokenizers by a part of their hub id, in lower case."""
 DEFAULT_VOCABULARY = 32_000
 
+TOKENS = "tokens"
+"""The role whose parent made the tokens that a child trains on."""
 Directory = Callable[[ModelRecipe], Path | None]
 """Where a model's files lie on this machine, or None: they do not."""
 

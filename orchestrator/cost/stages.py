@@ -1,6 +1,6 @@
 """The expected seconds of one stage."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from orchestrator.cost.accelerators import CPU, Accelerator, accelerator_for
@@ -40,11 +40,6 @@ STEP_SECONDS = 0.025
 """A step of such a stage, where its recipe says `training.steps`."""
 
 
-def like_stages(kind: str, name: str) -> str:
-    """The key under which the measured seconds of like stages are given: kind and pipeline stage."""
-    return f"{kind}/{name}"
-
-
 def carried_adapter(recipe: Any) -> LoraRecipe | None:
     """The adapter that a stage trains and leaves for its children to carry, or None."""
     adapter = getattr(recipe, "adapter", None)
@@ -53,14 +48,12 @@ def carried_adapter(recipe: Any) -> LoraRecipe | None:
 
 def expected_seconds(
     kind: Kind,
-    name: str,
     recipe: Recipe,
     *,
     architecture: Architecture,
     resources: Resources,
     execution: Execution | None = None,
     parents: Parents = (),
-    measured: Mapping[str, float] | None = None,
     accelerator: Accelerator | None = None,
 ) -> float:
     """The expected wall seconds of one stage on a model of `architecture`; `parents` are roles and recipes.
@@ -68,9 +61,6 @@ def expected_seconds(
     `accelerator` replaces the one that `resources`
     imply: the smallest GPU type with their memory.
     """
-    known = (measured or {}).get(like_stages(kind.name, name))
-    if known is not None:
-        return known
     model = _model(recipe, architecture, parents)
     run = execution or Execution()
     computing = accelerator or accelerator_for(resources, recipe.threads * run.processes)

@@ -1,7 +1,10 @@
 """Grids for tests, written to a directory."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from textwrap import dedent
+
+from orchestrator.plan import Plan
 
 SMALL = """\
 study: small
@@ -50,6 +53,13 @@ def write(directory: Path, text: str = SMALL, name: str = "grid.yaml") -> Path:
 def replaced(old: str, new: str, text: str = SMALL) -> str:
     assert old in text
     return text.replace(old, new)
+
+
+def costing(plan: Plan, seconds: Mapping[str, float]) -> Plan:
+    """`plan` with expected seconds by kind and name in the pipeline, such as `sft/train`."""
+    for stage in plan.stages:
+        stage.cost = seconds[f"{stage.kind.name}/{stage.name}"]
+    return plan
 
 
 def many(factors: dict[str, list[object]]) -> str:

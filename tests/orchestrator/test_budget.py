@@ -8,14 +8,14 @@ from orchestrator.budget import by_factors, experiments_alone, longest_chain, ph
 from orchestrator.grid import load_grid
 from orchestrator.plan import Plan, plan_grid
 from results.files import WorkspaceError
-from tests.orchestrator.grids import write
+from tests.orchestrator.grids import costing, write
 
-MEASURED = {"pretrain/pretrain": 60.0, "sft/train": 1800.0, "evaluate/evaluate": 30.0}
+SECONDS = {"pretrain/pretrain": 60.0, "sft/train": 1800.0, "evaluate/evaluate": 30.0}
 
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:
-    return plan_grid(load_grid(write(tmp_path)), measured=MEASURED)
+    return costing(plan_grid(load_grid(write(tmp_path))), SECONDS)
 
 
 def test_kinds_that_measure_a_model_are_evaluation() -> None:

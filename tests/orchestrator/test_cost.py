@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from orchestrator.budget import phases
-from orchestrator.cost import FALLBACK, GPUS, architecture_of, expected_seconds, like_stages
+from orchestrator.cost import FALLBACK, GPUS, architecture_of, expected_seconds
 from orchestrator.cost.architecture import LLAMA_7B, STORIES_260K
 from orchestrator.grid import load_grid
 from orchestrator.plan import plan_grid
@@ -28,7 +28,7 @@ def seconds(kind: str, recipe: dict[str, Any], resources: Resources = GPU, **oth
     architecture = others.pop("architecture", LLAMA_7B)
     given = others.pop("given", {})
     others["parents"] = [(role, given.get(role, Recipe())) for role in others.pop("roles", ())]
-    return expected_seconds(found, kind, settings, architecture=architecture, resources=resources, **others)
+    return expected_seconds(found, settings, architecture=architecture, resources=resources, **others)
 
 
 @pytest.mark.parametrize("time", published.published(), ids=lambda one: one.name)
@@ -107,17 +107,6 @@ def test_measured_seconds_of_the_tiny_scale_are_met(
         recipe["data"].pop("max_length", None)
     tiny = architecture_of(TINY_SHAPE)
     assert measured / 2 <= seconds(kind, recipe, CPU, architecture=tiny, roles=roles) <= 2 * measured
-
-
-def test_like_stages_that_were_measured_come_first() -> None:
-    found = find_kind("merge")
-    arguments: dict[str, Any] = {
-        "architecture": LLAMA_7B,
-        "resources": CPU,
-        "measured": {like_stages("merge", "mix"): 42.0},
-    }
-    assert expected_seconds(found, "mix", found.recipe(), **arguments) == 42.0
-    assert expected_seconds(found, "other", found.recipe(), **arguments) != 42.0
 
 
 def sft(**training: Any) -> dict[str, Any]:
@@ -289,7 +278,7 @@ def test_a_kind_that_the_model_does_not_know_costs_a_default() -> None:
 
 
 def seconds_of(kind: Any, recipe: Recipe) -> float:
-    return expected_seconds(kind, "any", recipe, architecture=FALLBACK, resources=CPU)
+    return expected_seconds(kind, recipe, architecture=FALLBACK, resources=CPU)
 
 
 def test_a_kind_of_one_s_own_costs_by_its_steps() -> None:

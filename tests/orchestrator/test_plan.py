@@ -175,11 +175,6 @@ def test_bundled_has_every_stage_with_the_ids_of_its_parents(tmp_path: Path) -> 
         assert bundled.parents == tuple(plan.stages[parent].id for _, parent in stage.parents)
 
 
-def test_measured_seconds_replace_the_model_s(tmp_path: Path) -> None:
-    plan = plan_grid(load_grid(write(tmp_path)), measured={"sft/train": 123.0})
-    assert {stage.cost for stage in plan.stages if stage.name == "train"} == {123.0}
-
-
 def test_a_kind_of_one_s_own(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, replaced("kind: sft", "kind: workers.specs.sft:SFT"))
     train = plan.stages[of(plan, "train")[0]]

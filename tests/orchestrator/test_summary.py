@@ -10,7 +10,7 @@ from orchestrator.plan import plan_grid
 from orchestrator.summary import plan_summary, print_outcome, print_plan, print_status, status_summary
 from orchestrator.view import View
 from results.layout import Workspace
-from tests.orchestrator.grids import replaced, write
+from tests.orchestrator.grids import costing, replaced, write
 from tests.orchestrator.lab import Lab, chosen, experiment_id, study
 
 ALL = ["sft-0", "sft-1", "dpo-0", "dpo-1"]
@@ -34,12 +34,12 @@ def printed_status(lab: Lab, capsys, *experiments: str) -> list[str]:
     return words(capsys.readouterr().out)
 
 
-MEASURED = {"pretrain/pretrain": 60.0, "sft/train": 1800.0, "evaluate/evaluate": 30.0}
+SECONDS = {"pretrain/pretrain": 60.0, "sft/train": 1800.0, "evaluate/evaluate": 30.0}
 
 
 def test_a_plan_in_small_tables(tmp_path, capsys) -> None:
     text = replaced("resources: {cpus: 1}", "resources: {gpus: 1, memory_gb: 40}")
-    print_plan(plan_summary(plan_grid(load_grid(write(tmp_path, text)), measured=MEASURED)))
+    print_plan(plan_summary(costing(plan_grid(load_grid(write(tmp_path, text))), SECONDS)))
     assert words(capsys.readouterr().out) == [
         "small (default, default): 8 experiments, 18 distinct stages",
         "stage kind stages one takes expected time GPU-hours",
@@ -57,7 +57,7 @@ def test_a_plan_in_small_tables(tmp_path, capsys) -> None:
 
 
 def test_the_summary_of_a_plan_adds_up(tmp_path) -> None:
-    summary = plan_summary(plan_grid(load_grid(write(tmp_path)), measured=MEASURED))
+    summary = plan_summary(costing(plan_grid(load_grid(write(tmp_path))), SECONDS))
     for groups in (summary["kinds"], summary["shapes"]):
         assert sum(row["stages"] for row in groups.values()) == summary["stages"] == 18
         assert sum(row["seconds"] for row in groups.values()) == pytest.approx(2 * 60 + 8 * 1830)
@@ -66,7 +66,7 @@ def test_the_summary_of_a_plan_adds_up(tmp_path) -> None:
 
 def test_half_a_gpu_costs_half_its_hours(tmp_path) -> None:
     text = replaced("resources: {cpus: 1}", "resources: {gpus: 0.5}")
-    summary = plan_summary(plan_grid(load_grid(write(tmp_path, text)), measured=MEASURED))
+    summary = plan_summary(costing(plan_grid(load_grid(write(tmp_path, text))), SECONDS))
     assert summary["shapes"]["gpu0.5-cpu1-mem2g"]["gpu_hours"] == pytest.approx(2.0)
 
 

@@ -51,17 +51,19 @@ def stage_need(
     resources: Resources,
     execution: Execution | None = None,
     parents: Parents = (),
+    *,
+    factor: float = 1.0,
 ) -> Need | None:
     """What a stage needs and what would fit; None for a kind that this model does not know.
 
-    A share of a GPU has that share of its memory.
+    A share of a GPU has that share of its memory. `factor` is what like stages held, by what was counted for them.
     """
     run = execution or Execution()
 
     def needs(micro: int | None) -> float | None:
         tried = run.model_copy(update={"micro_batch": micro})
         found = stage_footprint(kind, recipe, architecture, resources, tried, parents)
-        return None if found is None else needed_gigabytes(found, resources, run.processes)
+        return None if found is None else factor * needed_gigabytes(found, resources, run.processes)
 
     footprint = stage_footprint(kind, recipe, architecture, resources, run, parents)
     if footprint is None:
@@ -69,7 +71,7 @@ def stage_need(
     has = asked_memory(resources)
     batch = (divided_batch(kind, recipe) or 0) // run.processes
     fitting = largest_micro_batch(batch, has, needs) if batch and has is not None else None
-    return Need(needed_gigabytes(footprint, resources, run.processes), has, fitting, footprint)
+    return Need(factor * needed_gigabytes(footprint, resources, run.processes), has, fitting, footprint)
 
 
 def asked_memory(resources: Resources) -> float | None:

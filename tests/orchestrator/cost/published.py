@@ -58,7 +58,6 @@ def stage_seconds(stage: PlannedStage, utilisation: float) -> float:
     assert architecture is not None
     return expected_seconds(
         stage.kind,
-        stage.name,
         stage.recipe,
         architecture=architecture,
         resources=stage.resources,
@@ -113,7 +112,6 @@ def pretraining_minutes(utilisation: float) -> list[float]:
     assert architecture is not None
     seconds = expected_seconds(
         kind,
-        "pretrain",
         recipe,
         architecture=architecture,
         resources=Resources(gpus=4, gpu_memory_gb=80),
