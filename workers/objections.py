@@ -43,6 +43,11 @@ def _objection_to_compiling(kind: Kind, recipe: Any, execution: Execution) -> st
     quantization = getattr(recipe, "quantization", None)
     if quantization is not None and quantization.linear:
         return "torch cannot compile the quantized layers of a pre-training; `compile` goes with quantized moments only"
+    if execution.strategy == "deepspeed-zero3":
+        return (
+            "'deepspeed-zero3' brings weights by hooks on every module, at each of which a compilation breaks; use "
+            "'deepspeed-zero2' or 'ddp', or leave `compile` out"
+        )
     return None
 
 

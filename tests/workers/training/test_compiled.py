@@ -27,7 +27,6 @@ from workers.context import BadInput, Parent
 from workers.kinds import Kind
 from workers.recipe import Execution, Recipe
 from workers.specs.model import ModelRecipe, ModelShape
-from workers.specs.quantized import MomentQuantizer, QuantizedTraining
 from workers.specs.reward import REWARD, RewardRecipe
 from workers.training.compiled import as_written, compiled_layers, layers_of
 
@@ -36,7 +35,6 @@ TOLERANCE = 1e-5
 ROUGH = 1e-2
 """The same under autocast in 16 bits, where what is computed in one go is not rounded in between."""
 STILL = lora().model_copy(update={"dropout": 0.0})
-MOMENTS = QuantizedTraining(second_moment=MomentQuantizer())
 
 
 def plain(**others: Any) -> Execution:
@@ -67,13 +65,11 @@ def recipe_of(name: str) -> tuple[Kind, Recipe]:
             return DPO, dpo_recipe(adapter=STILL)
         case "reward":
             return REWARD, RewardRecipe(
-                preferences=PREFERENCES, template=sft_recipe().template, training=short()
+                preferences=PREFERENCES, template=sft_recipe().template, training=short(rate=1e-3)
             )
         case "pretrain gpt2 with dropout":
             shape = ModelShape(architecture="gpt2", hidden_size=32, layers=2, heads=2, dropout=0.1)
             return PRETRAIN, pretrain_recipe(model=ModelRecipe(shape=shape), training=short(4))
-        case "pretrain with quantized moments":
-            return PRETRAIN, pretrain_recipe(quantization=MOMENTS, training=short(4))
     return PRETRAIN, pretrain_recipe(seed=9, training=short(4))
 
 
@@ -88,7 +84,6 @@ NAMES = (
     "reward",
     "pretrain",
     "pretrain gpt2 with dropout",
-    "pretrain with quantized moments",
 )
 
 
@@ -279,12 +274,12 @@ def test_lengths_share_their_compilations(lab: Lab, base: Parent, name: str, tra
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", ["ddp", "deepspeed-zero2", "deepspeed-zero3"])
+@pytest.mark.parametrize("strategy", ["ddp", "deepspeed-zero2"])
 @pytest.mark.parametrize("name", ["sft", "dpo", "pretrain"])
 def test_two_processes(
     lab: Lab, base: Parent, strategy: str, name: str, tmp_path: Path, record_property: Any
 ) -> None:
-    """Killed in the middle and resumed, against one process that is not compiled."""
+    """Against one process that is not compiled."""
     if strategy != "ddp":
         pytest.importorskip("deepspeed", reason="needs yates[deepspeed]")
     kind, recipe = recipe_of(name)
