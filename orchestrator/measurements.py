@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.cost import Architecture, Architectures, accelerator_for, brings_model, expected_seconds
 from orchestrator.cost.architecture import TOKENS, Directory
-from orchestrator.cost.calibration import UNCALIBRATED, Calibration, Likeness, Sample
+from orchestrator.cost.calibration import Calibration, Likeness, Sample
 from orchestrator.cost.memory import GB, needed_gigabytes, stage_footprint
 from results.files import WorkspaceError, read_json_or_none
 from results.journal import Index
@@ -23,21 +23,24 @@ COUNTED = ("compute", "load", "save", "other")
 
 
 def calibration(workspace: Workspace, directory: Directory) -> Calibration:
-    """What the finished stages of a workspace say of estimates; `directory` finds models on this machine.
+    """What the finished stages of a workspace say of estimates; `directory` finds models on this machine."""
+    return Calibration(samples(workspace, directory))
 
-    A stage that cannot be read, or that this version does not know, says nothing.
+
+def samples(workspace: Workspace, directory: Directory, most: int = MOST_OF_A_KIND) -> Iterator[Sample]:
+    """The finished stages of a workspace beside what is counted for them, at most so many of each kind and shape.
+
+    A stage that cannot be read, or that this version does not know, is left out.
     """
-    if not workspace.journals.is_dir():
-        return UNCALIBRATED
-    index = Index(workspace)
-    index.refresh()
-    plans = read_plans(workspace, on_damage=lambda path, reason: None, levels=False)
-    reader = _Reader(workspace, Architectures(directory))
-    return Calibration(reader.samples(_chosen(plans, index)))
+    if workspace.journals.is_dir():
+        index = Index(workspace)
+        index.refresh()
+        plans = read_plans(workspace, on_damage=lambda path, reason: None, levels=False)
+        yield from _Reader(workspace, Architectures(directory)).samples(_chosen(plans, index, most))
 
 
-def _chosen(plans: Sequence[PlanRecord], index: Index) -> Iterator[tuple[StageRow, Resources]]:
-    """Done stages with what they asked for, `MOST_OF_A_KIND` of each kind and shape."""
+def _chosen(plans: Sequence[PlanRecord], index: Index, most: int) -> Iterator[tuple[StageRow, Resources]]:
+    """Done stages with what they asked for, `most` of each kind and shape, spread over all."""
     groups: dict[tuple[str, str], dict[str, tuple[StageRow, Resources]]] = {}
     for plan in plans:
         shapes = {name: Resources.model_validate(needs) for name, needs in plan.shapes.items()}
@@ -45,7 +48,7 @@ def _chosen(plans: Sequence[PlanRecord], index: Index) -> Iterator[tuple[StageRo
             if row.stage in index.done and row.stage not in index.diverged and row.shape in shapes:
                 groups.setdefault((row.kind, row.shape), {})[row.stage] = (row, shapes[row.shape])
     for rows in map(list, map(dict.values, groups.values())):
-        count = min(len(rows), MOST_OF_A_KIND)
+        count = min(len(rows), most)
         yield from (rows[number * len(rows) // count] for number in range(count))
 
 

@@ -13,6 +13,9 @@ COMPARABLE = 10.0
 """How many times longer or shorter than an attempt a stage may be for the attempt to say something of its time: what
 every stage costs beside its passes (data, set-up) weighs otherwise in much shorter ones."""
 
+ROUNDED = ("weights", "activations", "gradients", "first_moment", "second_moment")
+"""What quantized pre-training rounds, each with kernels of its own."""
+
 
 @dataclass(frozen=True)
 class Likeness:
@@ -86,8 +89,11 @@ UNCALIBRATED = Calibration()
 
 
 def _work(recipe: Any) -> tuple[str, ...]:
-    """What else decides which kernels run: benchmarks, an adapter, fewer bits."""
+    """What else decides which kernels run: benchmarks, analyses, an adapter, what is kept or rounded in fewer bits."""
     tasks = sorted({str(one.task) for one in getattr(recipe, "benchmarks", ())})
+    analyses = sorted(getattr(recipe, "analyses", ()))
     adapter = getattr(recipe, "adapter", None)
-    stored = getattr(recipe, "quantization", None) or getattr(adapter, "quantization", None)
-    return (*tasks, *(["adapter"] if adapter is not None else []), *(["fewer bits"] if stored else []))
+    bits = getattr(recipe, "quantization", None) or getattr(adapter, "quantization", None)
+    rounded = [f"{name} in fewer bits" for name in ROUNDED if getattr(bits, name, None) is not None]
+    stored = ["stored in fewer bits"] if hasattr(bits, "format") else []
+    return (*tasks, *analyses, *(["adapter"] if adapter is not None else []), *stored, *rounded)

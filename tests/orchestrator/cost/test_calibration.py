@@ -87,9 +87,16 @@ def test_attempts_without_a_figure_of_memory_are_passed_over() -> None:
     [
         ("sft", {"preferences": {}, "adapter": None}, ()),
         ("sft", {"preferences": {}, "adapter": {}}, ("adapter",)),
-        ("sft", {"preferences": {}, "adapter": {"quantization": {}}}, ("adapter", "fewer bits")),
+        ("sft", {"preferences": {}, "adapter": {"quantization": {}}}, ("adapter", "stored in fewer bits")),
         ("evaluate", {"benchmarks": [{"task": "safety"}, {"task": "mmlu"}]}, ("mmlu", "safety")),
-        ("reference", {"preferences": {}, "quantization": {}}, ("fewer bits",)),
+        ("reference", {"preferences": {}, "quantization": {}}, ("stored in fewer bits",)),
+        ("pretrain", {"data": {}, "quantization": None}, ()),
+        (
+            "pretrain",
+            {"data": {}, "quantization": {"weights": {"bits": 8}, "first_moment": {}}},
+            ("weights in fewer bits", "first_moment in fewer bits"),
+        ),
+        ("analyze", {"analyses": ["sharpness", "outliers"]}, ("outliers", "sharpness")),
     ],
 )
 def test_what_a_stage_does_is_part_of_its_likeness(
