@@ -28,7 +28,7 @@ pipeline:
       tokenizer: "${source}"
       data: {source: "${source}", block: 48, packed: false}
       training: {steps: 500, batch_size: 8, validation_steps: 100}
-    execution: "${training}"
+    execution: "${machine}"
   reference:
     show: false
     when: method == "dpo"
