@@ -131,5 +131,12 @@ def test_a_loss_in_chunks_is_the_same(place: Place) -> None:
     assert parts.value("loss") == pytest.approx(whole.value("loss"), rel=1e-4)
 
 
+def test_compiled_layers_are_the_same(place: Place) -> None:
+    recipe = sft_recipe(adapter=plain(), training=short(3, RATE))
+    written = place.run(SFT, recipe)
+    made = place.run(SFT, recipe, execution=place.execution(compile=True))
+    assert made.value("loss") == pytest.approx(written.value("loss"), rel=1e-3)
+
+
 def plain():
     return lora().model_copy(update={"dropout": 0.0})

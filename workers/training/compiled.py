@@ -21,7 +21,8 @@ def compiled_layers(model: Any, device: str, *, wanted: bool = True) -> Iterator
     """Within it the layers of `model` run compiled; afterwards model and torch are as they were.
 
     Names of weights do not change. Dropout draws as it does without (`fallback_random`), no process is left behind
-    (`compile_threads`), and a length is never a reason to compile anew (`dynamic`).
+    (`compile_threads`), a length is never a reason to compile anew (`dynamic`), and DDP does not cut a layer at the
+    bounds of its buckets (`optimize_ddp`).
 
     Raises:
         BadInput: the model has no layers of one kind, or this machine has no compiler that works.

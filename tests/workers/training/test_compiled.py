@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch._dynamo.utils import counters
 from torch._inductor.exc import CppCompileError, InductorError
 
@@ -17,6 +18,7 @@ from tests.support.training import (
     PRETRAIN,
     SFT,
     Lab,
+    base_of,
     dpo_recipe,
     lora,
     pretrain_recipe,
@@ -158,6 +160,7 @@ def test_a_compiler_that_fails_is_named_without_a_traceback(monkeypatch: pytest.
     )
     with pytest.raises(BadInput) as raised, compiled_layers(model, "cpu"):
         assert all("_compiled_call_impl" in layer.__dict__ for layer in layers_of(model))
+        assert settings()["tracing"]["recompile_limit"] > before["tracing"]["recompile_limit"]
         raise InductorError(failure, None)
     assert "the C++ compiler failed (fatal error: Python.h: No such file)" in str(raised.value)
     assert raised.value.__cause__ is None
@@ -173,8 +176,6 @@ def test_other_failures_pass_and_leave_the_model_as_it_was() -> None:
 
 
 def test_what_has_no_layers_cannot_be_compiled() -> None:
-    import torch
-
     with (
         pytest.raises(BadInput, match="finds no layers in a Linear"),
         compiled_layers(torch.nn.Linear(2, 2), "cpu"),
@@ -185,8 +186,6 @@ def test_what_has_no_layers_cannot_be_compiled() -> None:
 
 
 def test_what_is_measured_on_the_way_is_not_compiled(traced: Any) -> None:
-    import torch
-
     ids = torch.tensor([[1, 2, 3]])
     model = layered()
     expected = model(ids).logits
@@ -258,19 +257,52 @@ def test_checkpoints_serve_each_other(lab: Lab, base: Parent, first: Execution, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["sft", "dpo"])
-def test_lengths_share_their_compilations(lab: Lab, base: Parent, name: str, traced: Any) -> None:
-    """Twelve steps of two micro-batches, padded to as many lengths, make as many graphs as four steps."""
-    kind, recipe = recipe_of(name)
-    found = []
-    for steps in (4, 12):
-        longer = recipe.model_copy(update={"training": short(steps)})
-        traced.clear()
-        lab.run(kind, longer, (base,), execution=with_compile())
-        found.append(traced["stats"]["unique_graphs"])
-    print(f"graphs={found}", end=" ")
-    assert found[0] <= found[1] <= 8
+def test_lengths_share_their_compilations(traced: Any) -> None:
+    """Forty lengths in batches of two to four rows, with a mask and without: one compilation for each of these two.
+
+    Gradients are those of the model as it is written.
+    """
+    model = layered()
+    with compiled_layers(model, "cpu"):
+        for length in range(5, 45):
+            ids = torch.randint(0, 16, (2 + length % 3, length))
+            mask = torch.ones_like(ids)
+            mask[0, -2:] = 0
+            for given in ({"attention_mask": mask}, {}):
+                with as_written(with_compile()):
+                    expected = gradients(model, ids, given)
+                found = gradients(model, ids, given)
+                torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)
+        graphs = traced["stats"]["unique_graphs"]
+    print(f"graphs={graphs}", end=" ")
+    assert graphs == 2
     assert not traced["graph_break"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["sft", "dpo", "reward", "pretrain"])
+def test_layers_share_their_compilations(lab: Lab, name: str, traced: Any) -> None:
+    """Six layers: the first, whose inputs need no gradient under an adapter, and one for all others.
+
+    Each with a mask and without; DPO asks its reference without gradients.
+    """
+    shape = ModelShape(hidden_size=16, layers=6, heads=2, intermediate_size=32)
+    kind, recipe = recipe_of(name)
+    base = base_of(lab, model=ModelRecipe(shape=shape), training=short(1))
+    given = recipe.model_copy(update={"training": short(4)})
+    if kind is PRETRAIN:
+        given = given.model_copy(update={"model": ModelRecipe(shape=shape)})
+    lab.run(kind, given, parents_of(kind, base), execution=with_compile())
+    graphs = traced["stats"]["unique_graphs"]
+    print(f"graphs={graphs}", end=" ")
+    assert 1 <= graphs <= 4
+    assert not traced["graph_break"]
+
+
+def gradients(model: Any, ids: torch.Tensor, given: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+    """Of the loss of a batch, in every weight."""
+    loss = model(input_ids=ids, labels=ids, use_cache=False, **given).loss
+    return list(torch.autograd.grad(loss, list(model.parameters())))
 
 
 @pytest.mark.slow
