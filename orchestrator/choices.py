@@ -63,7 +63,12 @@ class OpenStage:
 
     def _check(self) -> None:
         on_gpus = self.resources.gpus or "gpus" in self.left
-        if self.left and on_gpus and self.resources.gpu_memory_gb is None and "gpu_memory_gb" not in self.left:
+        if (
+            self.left
+            and on_gpus
+            and self.resources.gpu_memory_gb is None
+            and "gpu_memory_gb" not in self.left
+        ):
             names = " and ".join(f"`{name}: auto`" for name in sorted(self.left))
             raise ValueError(f"{names} can be chosen only where `gpu_memory_gb` is known; give it, or 'auto'")
 
@@ -86,8 +91,8 @@ class OpenStage:
                     yield resources, execution
 
     def _strategies(self, count: int) -> tuple[Strategy, ...]:
-        if count == 1:
-            return ("single",)
+        if count == 1:  # without DeepSpeed, unless it is to keep something in the host's memory
+            return ("single",) if self.execution.offload == "none" else (self.execution.strategy,)
         return DIVIDING if self.execution.strategy == "single" else (self.execution.strategy,)
 
     def _fits(self, resources: Resources, execution: Execution) -> bool:

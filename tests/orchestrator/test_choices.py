@@ -106,6 +106,14 @@ def test_a_strategy_that_is_given_is_kept() -> None:
     assert (train.execution.strategy, train.execution.processes) == ("deepspeed-zero3", 4)
 
 
+def test_what_is_kept_in_the_host_s_memory_takes_fewer_gpus() -> None:
+    """27 GB of weights stay on the card; their gradients, copies and moments go to the host."""
+    given = ["machine.base_execution.strategy=deepspeed-zero2", "machine.base_execution.offload=optimizer"]
+    [train] = stages(rlhf("machine.base.gpus=auto", *given), "sft")
+    assert (train.execution.strategy, train.execution.offload) == ("deepspeed-zero2", "optimizer")
+    assert train.execution.processes == 1
+
+
 def test_what_fits_nowhere_is_warned_of() -> None:
     plan = rlhf(*LEFT, "machine.base.gpu_memory_gb=10")
     assert {stage.resources.gpus for stage in stages(plan, "sft")} == {8}, "the most that are tried"
