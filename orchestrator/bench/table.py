@@ -2,16 +2,18 @@
 
 from orchestrator.bench.report import Row
 
-COLUMNS = ("stage", "micro-\nbatch", "fits", "of a", "takes", "planned", "memory", "planned", "on")
+COLUMNS = ("stage", "micro-\nbatch", "fits", "of a", "takes", "planned", "memory", "planned")
+"""Before the last one, `on`, which alone is folded where the terminal is narrow."""
 
 
 def print_bench(rows: list[Row], experiments: int) -> None:
     """One line a stage, and below why some have no figures."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     console = Console()
-    table = Table(*COLUMNS, box=None)
+    kept = [Column(name, no_wrap=True) for name in COLUMNS]
+    table = Table(*kept, Column("on", overflow="fold"), box=None)
     for row in rows:
         table.add_row(
             row.stage,

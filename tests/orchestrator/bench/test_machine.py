@@ -137,7 +137,8 @@ def test_the_table_fits_110_columns(
         "unquantized  16      256   step  12.2 s  9.5 s    70.2 GB  68.0 GB  8 × H100 80GB HBM3 (ddp)"
         in lines[3]
     )
-    assert "none" in lines[4] and lines[-1] == "sft: it lacks"
+    assert "none" in lines[4] and "8 × H100 80GB HBM3 (deepspeed-zero3)" in lines[4]
+    assert lines[-1] == "sft: it lacks"
 
 
 def test_standard_output_is_for_the_figures_whoever_prints(capfd: pytest.CaptureFixture[str]) -> None:
