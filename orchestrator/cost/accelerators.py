@@ -48,6 +48,7 @@ class Accelerator:
     `peak` is in operations a second (dense bfloat16 of a GPU), `bandwidth` in bytes a second, `memory` in GB.
     `utilisation` is the one figure that is fitted: the share of the peak that matrix products reach.
     `kernel_seconds` is what the host needs to launch a kernel; where the host computes itself, nothing overlaps.
+    `copies` are those of the weights that several together read, each its own.
     """
 
     name: str
@@ -57,17 +58,23 @@ class Accelerator:
     utilisation: float
     kernel_seconds: float = 1.5e-5
     is_host: bool = False
+    copies: float = 1.0
 
     def seconds(self, work: Work) -> float:
         """The time that `work` takes."""
-        products = max(work.operations / (self.peak * self.utilisation), work.weights / self.bandwidth)
+        products = max(
+            work.operations / (self.peak * self.utilisation), work.weights * self.copies / self.bandwidth
+        )
         device = products + work.traffic / (self.bandwidth * STREAMING)
         host = work.kernels * self.kernel_seconds
         return device + host if self.is_host else max(device, host)
 
     def times(self, count: float) -> "Accelerator":
         """A part of one, or several that share the work; what they tell each other is not counted."""
-        return self if count == 1 else replace(self, peak=self.peak * count, bandwidth=self.bandwidth * count)
+        if count == 1:
+            return self
+        copies = 1.0 if self.is_host else max(1.0, count)  # threads read the same weights
+        return replace(self, peak=self.peak * count, bandwidth=self.bandwidth * count, copies=copies)
 
 
 GPUS = (

@@ -110,6 +110,12 @@ def test_several_share_the_work() -> None:
     assert GPU.times(1) is GPU
 
 
+def test_several_gpus_read_their_own_weights_and_threads_the_same() -> None:
+    work = Work(weights=800)
+    assert GPU.times(4).seconds(work) == pytest.approx(GPU.seconds(work))
+    assert CPU.times(4).seconds(work) == pytest.approx(CPU.seconds(work) / 4)
+
+
 @pytest.mark.parametrize(
     ("memory", "name"),
     [(None, "A100 40GB"), (24, "A10 24GB"), (40, "A100 40GB"), (80, "A100 80GB"), (100, "H200 141GB")],
