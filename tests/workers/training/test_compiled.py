@@ -1,5 +1,6 @@
 """Layers through torch.compile: the numbers, files and checkpoints of a training without it."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from torch._dynamo import config as tracing
 from torch._dynamo.utils import counters
+from torch._inductor import config as generated
 from torch._inductor.exc import CppCompileError, InductorError
 
 from tests.support.together import Team, distance, divided, largest_curve_difference, stage_of
@@ -25,11 +28,13 @@ from tests.support.training import (
     sft_recipe,
     short,
 )
+from tests.workers.training.test_divided import recipe_of_smollm2
 from workers.context import BadInput, Parent
 from workers.kinds import Kind
 from workers.recipe import Execution, Recipe
 from workers.specs.model import ModelRecipe, ModelShape
 from workers.specs.reward import REWARD, RewardRecipe
+from workers.training import compiled
 from workers.training.compiled import as_written, compiled_layers, layers_of
 
 TOLERANCE = 1e-5
@@ -113,9 +118,6 @@ def told(record_property: Any, **figures: float) -> None:
 
 def settings() -> dict[str, Any]:
     """What torch's compiler is set to in this process."""
-    from torch._dynamo import config as tracing
-    from torch._inductor import config as generated
-
     return {"tracing": tracing.get_config_copy(), "generated": generated.get_config_copy()}
 
 
@@ -127,13 +129,17 @@ def compare(one: Path, two: Path, record_property: Any, tolerance: float = TOLER
     assert losses < tolerance
 
 
+@pytest.mark.skipif(shutil.which(os.environ.get("CXX", "g++")) is None, reason="no C++ compiler")
 def test_a_compiled_pretraining_leaves_what_the_plain_one_does(
-    lab: Lab, traced: Any, record_property: Any, tmp_path: Path
+    lab: Lab, traced: Any, record_property: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shape = ModelShape(hidden_size=16, layers=2, heads=2, intermediate_size=32)
+    """A whole stage, of whose layers the feed-forward parts alone are compiled: they take a compiler few seconds."""
+    shape = ModelShape(architecture="gpt2", hidden_size=16, layers=2, heads=2, intermediate_size=32)
     recipe = pretrain_recipe(model=ModelRecipe(shape=shape), training=short(3))
     one = lab.run(PRETRAIN, recipe, execution=plain())
     before = settings()
+    parts = compiled.layers_of
+    monkeypatch.setattr(compiled, "layers_of", lambda model: [layer.mlp for layer in parts(model)])
     two = lab.run(PRETRAIN, recipe, execution=with_compile())
     assert traced["stats"]["unique_graphs"] == 1  # two layers, two micro-batches, three steps
     assert not traced["graph_break"]
@@ -143,9 +149,7 @@ def test_a_compiled_pretraining_leaves_what_the_plain_one_does(
 
 
 def test_without_a_compiler_the_message_says_what_to_install(lab: Lab) -> None:
-    from torch._inductor import config
-
-    with config.patch({"cpp.cxx": ("no-such-compiler",)}), pytest.raises(BadInput) as raised:
+    with generated.patch({"cpp.cxx": ("no-such-compiler",)}), pytest.raises(BadInput) as raised:
         lab.run(PRETRAIN, pretrain_recipe(seed=11), execution=with_compile())
     assert "needs a C++ compiler, and there is none here (g++ on the PATH" in str(raised.value)
 
@@ -322,3 +326,16 @@ def test_two_processes(
     execution = divided(strategy, compile=True)
     two = Team(lab, stage_of(lab, kind, recipe, parents), execution, "two").run()
     compare(kept, two.output, record_property)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["sft", "dpo", "pretrain"])
+def test_a_real_model(tmp_path: Path, name: str, traced: Any, record_property: Any) -> None:
+    """SmolLM2-135M-Instruct with LoRA, or a fresh model of its shape: thirty layers."""
+    lab, (kind, recipe) = Lab(tmp_path), recipe_of_smollm2(name)
+    one = lab.run(kind, recipe, execution=plain(micro_batch=1))
+    two = lab.run(kind, recipe, execution=with_compile(micro_batch=1))
+    graphs = traced["stats"]["unique_graphs"]
+    told(record_property, graphs=graphs, plain=one.seconds["compute"], compiled=two.seconds["compute"])
+    assert graphs <= 4
+    compare(one.output, two.output, record_property)

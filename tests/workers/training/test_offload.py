@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.together import Team, distance, divided, largest_curve_difference, stage_of
 from tests.support.training import DPO, PRETRAIN, SFT, Lab, dpo_recipe, lora, pretrain_recipe, sft_recipe
+from tests.workers.training.test_divided import recipe_of_smollm2
 from workers.checkpoints import newest_checkpoint
 from workers.context import Parent
 from workers.endings import ProcessesFailed
@@ -122,3 +123,21 @@ def test_a_kill_changes_no_bit(lab: Lab, base: Parent, strategy: str, offload: s
     rest = Team(lab, stage, execution, "rest").run()
     assert rest.bytes() == expected
     assert rest.result.metrics == whole.result.metrics
+
+
+@pytest.mark.parametrize(("strategy", "offload"), PLACES)
+def test_a_real_model(tmp_path: Path, strategy: str, offload: str, record_property: Any) -> None:
+    """SFT of SmolLM2-135M-Instruct with LoRA: killed in the third of four steps, resumed from the second."""
+    lab, (kind, recipe) = Lab(tmp_path), recipe_of_smollm2("sft")
+    stage = stage_of(lab, kind, recipe)
+    execution = Execution(device="cpu", micro_batch=1)
+    one = lab.run(kind, recipe, execution=execution)
+    kept = Path(shutil.copytree(one.output, tmp_path / "one"))
+    shutil.rmtree(lab.workspace.attempts(stage.id))
+    execution = divided(strategy, offload=offload, checkpoint_steps=2)
+    with pytest.raises(ProcessesFailed):
+        Team(lab, stage, execution, "killed", kill=(1, 3)).run()
+    rest = Team(lab, stage, execution, "rest")
+    two = rest.run()
+    assert rest.steps[:2] == [0, 3]
+    compare(two.output, kept, record_property)
