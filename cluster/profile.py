@@ -14,6 +14,9 @@ from pydantic import Field
 from results.files import WorkspaceError
 from workers.recipe import Resources, Settings
 
+FAR_FEWER = 4
+"""So many times fewer jobs at once outweigh that larger GPUs are spared."""
+
 
 class Partition(Settings):
     """One partition and what a node of it holds; None is unknown, and is taken to suffice.
@@ -45,6 +48,12 @@ class Partition(Settings):
         if needs.network and not self.network:
             return "its nodes have no network"
         return None
+
+    def serves_like(self, other: "Partition", needs: Resources) -> bool:
+        """Whether it gives a job no less time than `other`, and runs not far fewer at once, as far as is known."""
+        mine, others = (min(needs.hours, one.hours or needs.hours) for one in (self, other))
+        few, many = self.at_once(needs), other.at_once(needs)
+        return mine >= others and (few is None or many is None or FAR_FEWER * few >= many)
 
     def at_once(self, needs: Resources) -> int | None:
         """How many jobs of this shape its nodes hold at once, or None when that is not known."""
@@ -118,8 +127,9 @@ class Profile(Settings):
     def partition_for(self, needs: Resources) -> Partition:
         """The partition for `needs`: of those that hold it the first, unless the memory of GPUs decides.
 
-        Work without GPUs goes to one without, if there is one; work that says how much of a GPU's memory it needs to
-        the smallest GPUs that have it, so that larger ones stay free for what needs them.
+        Work without GPUs goes to one without, if there is one. Work that says how much of a GPU's memory it needs goes
+        to the smallest GPUs that have it, so that larger ones stay free for what needs them: but for partitions that
+        would give it less time than the first, or run far fewer of it at once.
 
         Raises:
             WorkspaceError: there is none.
@@ -132,8 +142,10 @@ class Profile(Settings):
             )
         if not needs.gpus:
             return min(fitting, key=lambda one: one.gpus > 0)
-        sizes = needs.gpu_memory_gb is not None and all(one.gpu_memory_gb for one in fitting)
-        return min(fitting, key=lambda one: one.gpu_memory_gb or 0.0) if sizes else fitting[0]
+        if needs.gpu_memory_gb is None or not all(one.gpu_memory_gb for one in fitting):
+            return fitting[0]
+        serving = [one for one in fitting if one.serves_like(fitting[0], needs)]
+        return min(serving, key=lambda one: one.gpu_memory_gb or 0.0)
 
     def tail_place(self, hours: float, memory_gb: float) -> tuple[str, float]:
         """The partition of the tail job, and how many hours it may ask for there, at most `hours`."""

@@ -3,6 +3,7 @@
 Speed rests on keeping: whatever is settled or counted is kept for all stages that differ in nothing that decides it.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,13 +35,14 @@ class Content:
 
 @dataclass
 class Appraiser:
-    """Settles and counts the stages of `rule`. `choices` says in words what was chosen where the grid left it open."""
+    """Settles and counts the stages of `rule`. `choices` says in words what was chosen where the grid
+    left it open, and for how many stages."""
 
     grid: Grid
     rule: StageRule
     calibration: Calibration
-    choices: dict[str, None] = field(default_factory=dict)
-    _settled: dict[Any, tuple[Resources, Execution]] = field(default_factory=dict)
+    choices: Counter[str] = field(default_factory=Counter)
+    _settled: dict[Any, tuple[Resources, Execution, str]] = field(default_factory=dict)
     _costs: dict[Any, float] = field(default_factory=dict)
     _equal: dict[Resources | Execution, Any] = field(default_factory=dict)
 
@@ -72,9 +74,12 @@ class Appraiser:
                 self.calibration,
             )
             self._settled[key] = self._chosen(stage, vector)
-        return self._settled[key]
+        resources, execution, words = self._settled[key]
+        if words:
+            self.choices[words] += 1
+        return resources, execution
 
-    def _chosen(self, stage: OpenStage, vector: Vector) -> tuple[Resources, Execution]:
+    def _chosen(self, stage: OpenStage, vector: Vector) -> tuple[Resources, Execution, str]:
         try:
             resources, execution = stage.choose()
         except ValueError as error:
@@ -83,9 +88,8 @@ class Appraiser:
         if refused is not None:
             setting, reason = refused
             raise self._refused(("execution", setting), reason, vector)
-        if stage.left:
-            self.choices[f"{self.rule.name}: {described(stage.left, resources, execution)}"] = None
-        return self._equal.setdefault(resources, resources), self._equal.setdefault(execution, execution)
+        equal = self._equal.setdefault(resources, resources), self._equal.setdefault(execution, execution)
+        return *equal, described(stage.left, resources, execution)
 
     def _refused(self, place: tuple[str, str], reason: str, vector: Vector) -> GridError:
         where = self.grid.place((*self.rule.path, *place), vector)

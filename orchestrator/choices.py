@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 from orchestrator.cost import Architecture, accelerator_for, expected_seconds
 from orchestrator.cost.calibration import Calibration, Likeness
@@ -41,36 +41,52 @@ class OpenStage:
     calibration: Calibration
 
     def choose(self) -> tuple[Resources, Execution]:
-        """The fewest GPUs on which the stage fits, and the micro-batch with which it is expected to be fastest.
+        """The fewest GPUs that hold the stage, and the micro-batch with which it is expected to be fastest.
 
-        Where it fits nowhere, the most GPUs and a micro-batch of 1: a plan says so of every stage that does not fit.
-        A stage whose memory is not counted gets one GPU, and its batch whole.
+        Where the number of GPUs is left, a micro-batch that is given is the most that may be: a smaller one is taken
+        before another GPU. A stage whose memory is not counted gets one GPU, and its batch whole.
 
         Raises:
-            ValueError: the settings contradict each other, or the size of the GPUs is neither given nor left.
+            ValueError: settings contradict each other, the size of the GPUs is neither given nor left, or no number
+                of GPUs holds the stage.
         """
         self._check()
-        divisions = list(self._divisions())
-        resources, execution = divisions[-1]
-        if len(divisions) > 1:
-            resources, execution = next((each for each in divisions if self._fits(*each)), divisions[-1])
+        resources, execution = self._division()
         if "micro_batch" in self.left:
-            size = self._micro_batch(resources, execution)
-            execution = execution.model_copy(update={"micro_batch": size})
+            execution = _with_micro_batch(execution, self._fastest(resources, execution))
+        elif "gpus" in self.left:
+            execution = _with_micro_batch(execution, self._at_most(resources, execution))
         if "gpu_memory_gb" in self.left and resources.gpus:
             resources = resources.model_copy(update={"gpu_memory_gb": self._size(resources, execution)})
         return resources, execution
 
     def _check(self) -> None:
-        on_gpus = self.resources.gpus or "gpus" in self.left
-        if (
-            self.left
-            and on_gpus
-            and self.resources.gpu_memory_gb is None
-            and "gpu_memory_gb" not in self.left
-        ):
+        if not self.left or not self._on_gpus:
+            return
+        if self.resources.gpu_memory_gb is None and "gpu_memory_gb" not in self.left:
             names = " and ".join(f"`{name}: auto`" for name in sorted(self.left))
             raise ValueError(f"{names} can be chosen only where `gpu_memory_gb` is known; give it, or 'auto'")
+        if "gpus" in self.left and self.execution.processes > 1:
+            raise ValueError(
+                "`gpus: auto` and `processes` exclude each other: there is one process for each GPU"
+            )
+
+    @property
+    def _on_gpus(self) -> bool:
+        return self.execution.device != "cpu" and bool(self.resources.gpus or "gpus" in self.left)
+
+    def _division(self) -> tuple[Resources, Execution]:
+        if "gpus" not in self.left or not self._on_gpus:
+            return self.resources, with_processes(self.execution, self.resources)
+        last: tuple[Resources, Need] | None = None
+        for resources, execution in self._divisions():
+            need = self._need(resources, _with_micro_batch(execution, 1))
+            if need is None or need.fits:
+                return resources, execution
+            last = (resources, need)
+        if last is None:  # no strategy suits the stage, which is then refused as it is given
+            return self.resources, with_processes(self.execution, self.resources)
+        raise ValueError(_held_nowhere(*last))
 
     def _divisions(self) -> Iterator[tuple[Resources, Execution]]:
         """Numbers of GPUs with a strategy that the stage can run under, one GPU in any case.
@@ -78,27 +94,20 @@ class OpenStage:
         `cpus` and `memory_gb` are for each GPU.
         """
         given = self.resources
-        if "gpus" not in self.left:
-            yield given, with_processes(self.execution, given)
-            return
         for count in COUNTS:
             each = {"gpus": float(count), "cpus": count * given.cpus, "memory_gb": count * given.memory_gb}
             resources = given.model_copy(update=each)
             for strategy in self._strategies(count):
                 tried = self.execution.model_copy(update={"strategy": strategy})
                 execution = with_processes(tried, resources)
-                if count == 1 or objection(self.kind, self.recipe, execution) is None:
+                if strategy == "single" or objection(self.kind, self.recipe, execution) is None:
                     yield resources, execution
 
     def _strategies(self, count: int) -> tuple[Strategy, ...]:
-        if count == 1:  # without DeepSpeed, unless it is to keep something in the host's memory
-            return ("single",) if self.execution.offload == "none" else (self.execution.strategy,)
-        return DIVIDING if self.execution.strategy == "single" else (self.execution.strategy,)
-
-    def _fits(self, resources: Resources, execution: Execution) -> bool:
-        smallest = {"micro_batch": 1} if "micro_batch" in self.left else {}
-        need = self._need(resources, execution.model_copy(update=smallest))
-        return need is None or need.fits
+        given = self.execution.strategy
+        if count == 1 and self.execution.offload == "none":
+            return ("single",)
+        return DIVIDING if given == "single" else (given,)
 
     def _need(self, resources: Resources, execution: Execution) -> Need | None:
         """What the stage needs; of GPUs whose memory is left to the plan, of the largest."""
@@ -106,12 +115,20 @@ class OpenStage:
         if "gpu_memory_gb" in self.left and resources.gpus:
             asked = resources.model_copy(update={"gpu_memory_gb": SIZES[-1]})
         device = accelerator_for(asked, self.recipe.threads)
-        factor = self.calibration.memory(Likeness.of(self.kind.name, self.recipe, device, self.shape))
+        likeness = Likeness.of(self.kind.name, self.recipe, device, self.shape)
+        correct = partial(self.calibration.gigabytes, likeness)
         return stage_need(
-            self.kind.name, self.recipe, self.shape, asked, execution, self.parents, factor=factor
+            self.kind.name, self.recipe, self.shape, asked, execution, self.parents, correct=correct
         )
 
-    def _micro_batch(self, resources: Resources, execution: Execution) -> int | None:
+    def _at_most(self, resources: Resources, execution: Execution) -> int | None:
+        """The given micro-batch, or the largest below it that fits."""
+        need = self._need(resources, execution)
+        if need is None or need.fits or need.micro_batch is None:
+            return execution.micro_batch
+        return max(1, need.micro_batch)
+
+    def _fastest(self, resources: Resources, execution: Execution) -> int | None:
         """Of the micro-batches that fit the one that is expected to be fastest, of equally fast ones the largest."""
         need = self._need(resources, execution)
         if need is None or need.micro_batch is None:
@@ -126,7 +143,7 @@ class OpenStage:
             self.recipe,
             architecture=self.shape,
             resources=resources,
-            execution=execution.model_copy(update={"micro_batch": micro_batch}),
+            execution=_with_micro_batch(execution, micro_batch),
             parents=self.parents,
         )
 
@@ -140,13 +157,25 @@ class OpenStage:
 
 
 def described(left: frozenset[str], resources: Resources, execution: Execution) -> str:
-    """What was chosen, in words: `micro-batch 4 on 2 GPUs (deepspeed-zero2) of 80 GB`."""
-    words: dict[str, Any] = {}
-    if "micro_batch" in left:
-        words["micro_batch"] = f"micro-batch {execution.micro_batch or 'whole'}"
-    if "gpus" in left:
+    """What was chosen, in words: `2 GPUs (deepspeed-zero2) of 80 GB, micro-batch 4`; empty where nothing was."""
+    words = []
+    if "gpus" in left and resources.gpus:
         together = "" if execution.strategy == "single" else f" ({execution.strategy})"
-        words["gpus"] = f"{resources.gpus:g} GPU{'s' if resources.gpus > 1 else ''}{together}"
+        words.append(f"{resources.gpus:g} GPU{'s' if resources.gpus > 1 else ''}{together}")
     if "gpu_memory_gb" in left and resources.gpu_memory_gb is not None:
-        words["gpu_memory_gb"] = f"{resources.gpu_memory_gb:g} GB of a GPU"
-    return ", ".join(words.values())
+        words.append(f"{resources.gpu_memory_gb:g} GB of a GPU")
+    if (words and "gpus" in left) or "micro_batch" in left:
+        words.append(f"micro-batch {execution.micro_batch or 'whole'}")
+    return ", ".join(words)
+
+
+def _with_micro_batch(execution: Execution, size: int | None) -> Execution:
+    return execution.model_copy(update={"micro_batch": size})
+
+
+def _held_nowhere(resources: Resources, need: Need) -> str:
+    gpus = "one GPU" if resources.gpus == 1 else f"{resources.gpus:g} GPUs"
+    return (
+        f"`gpus: auto`: {gpus} of {need.has:g} GB cannot hold it, with a micro-batch of 1 it needs "
+        f"{need.gigabytes:.1f} GB of each; it takes larger GPUs, an adapter or fewer bits"
+    )

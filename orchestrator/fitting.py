@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cost import accelerator_for
 from orchestrator.cost.calibration import Likeness
-from orchestrator.cost.memory import Need, stage_need
+from orchestrator.cost.memory import GB, Need, stage_need
+from orchestrator.cost.memory.offloading import host_bytes
 
 if TYPE_CHECKING:
     from orchestrator.plan import Plan, PlannedStage
@@ -14,12 +16,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Fit:
-    """The need of the largest stage under one name of the pipeline on one resource shape."""
+    """The need of the largest stage under one name of the pipeline on one resource shape.
+
+    `offloaded` is what it moves to the host's memory, of which it asks for `memory`, both in GB.
+    """
 
     stage: str
     shape: str
     micro_batch: int | None
     need: Need
+    offloaded: float = 0.0
+    memory: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
         """Plain data; bytes by what they are for, as `orchestrator.cost.memory.Footprint` names them."""
@@ -32,6 +39,7 @@ class Fit:
             "micro_batch": self.micro_batch,
             "largest_micro_batch": self.need.micro_batch,
             "bytes": vars(self.need.footprint),
+            "offloaded_gigabytes": round(self.offloaded, 2),
         }
 
     @property
@@ -44,13 +52,22 @@ class Fit:
     def warning(self) -> str | None:
         """What does not fit, and what would; None where it fits."""
         if self.need.fits:
-            return None
+            return self._host_warning
         lacks = f"{self.stage} needs {self.room}"
         if self.need.micro_batch:
             return f"{lacks}; with a micro-batch of {self.need.micro_batch} it fits"
         if self.need.micro_batch is None:
             return lacks
         return f"{lacks}, and no micro-batch fits: it takes a larger device, an adapter or fewer bits"
+
+    @property
+    def _host_warning(self) -> str | None:
+        if self.offloaded <= self.memory:
+            return None
+        return (
+            f"{self.stage} offloads {self.offloaded:.1f} GB to the host's memory, of which it asks for "
+            f"{self.memory:g} GB; raise `memory_gb`"
+        )
 
 
 def fits(plan: "Plan") -> list[Fit]:
@@ -61,8 +78,15 @@ def fits(plan: "Plan") -> list[Fit]:
         need = _need(plan, index, stage, known)
         place = (stage.name, stage.shape)
         if need is not None and (place not in largest or need.gigabytes > largest[place].need.gigabytes):
-            largest[place] = Fit(stage.name, stage.shape, stage.execution.micro_batch, need)
+            largest[place] = _fit(plan, index, stage, need)
     return list(largest.values())
+
+
+def _fit(plan: "Plan", index: int, stage: "PlannedStage", need: Need) -> Fit:
+    offloaded = host_bytes(stage.kind.name, stage.recipe, plan.architectures[index], stage.execution) / GB
+    return Fit(
+        stage.name, stage.shape, stage.execution.micro_batch, need, offloaded, stage.resources.memory_gb
+    )
 
 
 def largest_by_shape(found: Sequence[Fit]) -> dict[str, Fit]:
@@ -84,6 +108,7 @@ def _need(
     key = (id(stage.recipe), id(shape), family, id(stage.resources), id(stage.execution))
     if key not in known:
         device = accelerator_for(stage.resources, stage.recipe.threads)
+        likeness = Likeness.of(stage.kind.name, stage.recipe, device, shape)
         known[key] = stage_need(
             stage.kind.name,
             stage.recipe,
@@ -91,6 +116,6 @@ def _need(
             stage.resources,
             stage.execution,
             parents,
-            factor=plan.calibration.memory(Likeness.of(stage.kind.name, stage.recipe, device, shape)),
+            correct=partial(plan.calibration.gigabytes, likeness),
         )
     return known[key]

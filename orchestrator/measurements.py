@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from orchestrator.cost import Architecture, Architectures, accelerator_for, brings_model, expected_seconds
 from orchestrator.cost.architecture import TOKENS, Directory
 from orchestrator.cost.calibration import Calibration, Likeness, Sample
 from orchestrator.cost.memory import GB, needed_gigabytes, stage_footprint
-from results.files import WorkspaceError, read_json_or_none
+from results.files import read_json
 from results.journal import Index
 from results.layout import Workspace
 from results.plans import read_plans
@@ -23,8 +24,14 @@ COUNTED = ("compute", "load", "save", "other")
 
 
 def calibration(workspace: Workspace, directory: Directory) -> Calibration:
-    """What the finished stages of a workspace say of estimates; `directory` finds models on this machine."""
-    return Calibration(samples(workspace, directory))
+    """What the finished stages of a workspace say of estimates; `directory` finds models on this machine.
+
+    Whatever is wrong with a workspace, a plan goes on without it: those who run it say what is to be mended.
+    """
+    try:
+        return Calibration(samples(workspace, directory))
+    except Exception:
+        return Calibration()
 
 
 def samples(workspace: Workspace, directory: Directory, most: int = MOST_OF_A_KIND) -> Iterator[Sample]:
@@ -40,16 +47,27 @@ def samples(workspace: Workspace, directory: Directory, most: int = MOST_OF_A_KI
 
 
 def _chosen(plans: Sequence[PlanRecord], index: Index, most: int) -> Iterator[tuple[StageRow, Resources]]:
-    """Done stages with what they asked for, `most` of each kind and shape, spread over all."""
-    groups: dict[tuple[str, str], dict[str, tuple[StageRow, Resources]]] = {}
+    """Done stages with what the newest plan asks for them, `most` of each kind and shape, spread over all."""
+    asked: dict[str, tuple[StageRow, Resources]] = {}
     for plan in plans:
-        shapes = {name: Resources.model_validate(needs) for name, needs in plan.shapes.items()}
+        shapes = _resources(plan)
         for row in plan.stages:
             if row.stage in index.done and row.stage not in index.diverged and row.shape in shapes:
-                groups.setdefault((row.kind, row.shape), {})[row.stage] = (row, shapes[row.shape])
-    for rows in map(list, map(dict.values, groups.values())):
+                asked[row.stage] = (row, shapes[row.shape])
+    groups: dict[tuple[str, str], list[tuple[StageRow, Resources]]] = {}
+    for row, resources in asked.values():
+        groups.setdefault((row.kind, row.shape), []).append((row, resources))
+    for rows in groups.values():
         count = min(len(rows), most)
         yield from (rows[number * len(rows) // count] for number in range(count))
+
+
+def _resources(plan: PlanRecord) -> dict[str, Resources]:
+    """The shapes of a plan; none where another version wrote what this one does not know."""
+    try:
+        return {name: Resources.model_validate(needs) for name, needs in plan.shapes.items()}
+    except (ValueError, AttributeError):
+        return {}
 
 
 @dataclass
@@ -62,35 +80,33 @@ class _Reader:
 
     def samples(self, chosen: Iterable[tuple[StageRow, Resources]]) -> Iterator[Sample]:
         for row, resources in chosen:
-            with suppress(WorkspaceError, ValueError, KeyError, TypeError):
-                record = self._record(row.stage)
-                if record is not None:
-                    yield self._sample(self._stage(row.stage), record, resources)
+            sample = None
+            with suppress(
+                Exception
+            ):  # damaged, of another version, gone meanwhile: one stage less that is known
+                sample = self._sample(row.stage, resources)
+            if sample is not None:
+                yield sample
 
-    def _record(self, stage: str) -> AttemptRecord | None:
-        """How the winning attempt went; None of one that went on from a checkpoint, whose beginning others paid."""
-        commit = read_json_or_none(self.workspace.done_file(stage)) or {}
-        record: AttemptRecord | None = commit.get("record")
-        return None if record is None or record["resumed_from"] is not None else record
-
-    def _sample(self, stage: Stage, record: AttemptRecord, resources: Resources) -> Sample:
+    def _sample(self, identity: str, resources: Resources) -> Sample | None:
+        """None of an attempt that went on from a checkpoint, or ran elsewhere than the plan would have it."""
+        record: AttemptRecord = read_json(self.workspace.done_file(identity))["record"]
         execution = Execution.model_validate(record["execution"])
+        on_gpu = bool(record["fingerprint"].get("gpu")) and execution.device != "cpu"
+        seconds = float(sum(record["seconds"].get(phase, 0.0) for phase in COUNTED))
+        if record["resumed_from"] is not None or on_gpu != bool(resources.gpus) or seconds <= 0:
+            return None
+        stage = self._stage(identity)
         shape = self._shape(stage)
         parents = [(role, self._stage(parent).recipe) for role, parent in stage.parents]
         device = accelerator_for(resources, stage.recipe.threads)
-        counted = expected_seconds(
-            stage.kind,
-            stage.recipe,
-            architecture=shape,
-            resources=resources,
-            execution=execution,
-            parents=parents,
-        )
+        settings: dict[str, Any] = {"resources": resources, "execution": execution, "parents": parents}
         return Sample(
             Likeness.of(stage.kind.name, stage.recipe, device, shape),
-            counted,
-            sum(record["seconds"].get(phase, 0.0) for phase in COUNTED),
-            _memory_factor(stage, shape, record, resources, execution, parents),
+            expected_seconds(stage.kind, stage.recipe, architecture=shape, **settings),
+            seconds,
+            _counted_gigabytes(stage, shape, resources, execution, parents),
+            _held_gigabytes(record, resources),
         )
 
     def _stage(self, identity: str) -> Stage:
@@ -106,17 +122,18 @@ class _Reader:
         return self.known.find(stage.recipe, tokens)
 
 
-def _memory_factor(
+def _counted_gigabytes(
     stage: Stage,
     shape: Architecture,
-    record: AttemptRecord,
     resources: Resources,
     execution: Execution,
     parents: Sequence[tuple[str, Recipe]],
 ) -> float | None:
-    """What was held of the device, by what was counted for it; None where one of them is not known."""
-    held = record.get("peak_gpu_memory_bytes") if resources.gpus else record["peak_memory_bytes"]
     counted = stage_footprint(stage.kind.name, stage.recipe, shape, resources, execution, parents)
-    if held is None or counted is None:
-        return None
-    return held / (needed_gigabytes(counted, resources, execution.processes) * GB)
+    return None if counted is None else needed_gigabytes(counted, resources, execution.processes)
+
+
+def _held_gigabytes(record: AttemptRecord, resources: Resources) -> float | None:
+    """What was held of the device, or None: it was not measured."""
+    held = record.get("peak_gpu_memory_bytes") if resources.gpus else record["peak_memory_bytes"]
+    return None if held is None else held / GB

@@ -8,7 +8,7 @@ from typing import Any
 from cluster.search import Search
 from orchestrator.bundles import BundledStage
 from orchestrator.cost import Architecture
-from orchestrator.cost.calibration import UNCALIBRATED, Calibration
+from orchestrator.cost.calibration import Calibration
 from orchestrator.factors import Vector
 from orchestrator.grid import Grid
 from orchestrator.hub import Hub
@@ -75,7 +75,7 @@ class Plan:
     search: Search | None = None
     architectures: list[Architecture] = field(default_factory=list)
     choices: tuple[str, ...] = ()
-    calibration: Calibration = UNCALIBRATED
+    calibration: Calibration = field(default_factory=Calibration)
 
     def stage(self, index: int) -> Stage:
         """The stage at `index` as workers know it, seed included."""
@@ -147,7 +147,7 @@ def plan_grid(
     from orchestrator.planner import Planner
 
     hub = Hub.read(hub_map) if isinstance(hub_map, Path) else Hub(hub_map)
-    known = UNCALIBRATED if workspace is None else calibration(workspace, hub.model_directory)
+    known = Calibration() if workspace is None else calibration(workspace, hub.model_directory)
     planner = Planner(grid, hub, known)
     stages, experiments = planner.run()
     return Plan(

@@ -84,7 +84,11 @@ class Planner:
     @property
     def choices(self) -> tuple[str, ...]:
         """What was chosen where the grid left it open, in words."""
-        return tuple(choice for maker in self.makers.values() for choice in maker.appraiser.choices)
+        return tuple(
+            f"{name}: {words}" if len(maker.appraiser.choices) == 1 else f"{name} ({count} stages): {words}"
+            for name, maker in self.makers.items()
+            for words, count in maker.appraiser.choices.most_common()
+        )
 
     def _experiments(self) -> Iterator[PlannedExperiment]:
         problems = Problems()

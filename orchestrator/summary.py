@@ -58,7 +58,7 @@ def plan_summary(plan: "Plan", by: Sequence[str] = ()) -> dict[str, Any]:
         "memory": [fit.as_json() for fit in memory],
         "warnings": [fit.warning for fit in memory if fit.warning],
         "choices": list(plan.choices),
-        "measured_attempts": plan.calibration.attempts,
+        "measured_attempts": plan.calibration.applied,
     }
 
 
@@ -68,6 +68,14 @@ def _judging(plan: "Plan") -> dict[str, Any] | None:
 
     cost = judging_cost(plan)
     return None if cost is None else {**cost.as_json(), "text": cost.text}
+
+
+def advice(plan: "Plan") -> list[str]:
+    """What was left to the plan, and which stages do not fit what they ask for: a line each."""
+    from orchestrator.fitting import fits
+
+    chosen = [f"left to the plan: {'; '.join(plan.choices)}"] if plan.choices else []
+    return chosen + [f"does not fit: {fit.warning}" for fit in fits(plan) if fit.warning]
 
 
 def print_plan(summary: dict[str, Any]) -> None:
@@ -92,7 +100,9 @@ def print_plan(summary: dict[str, Any]) -> None:
     console.print(kinds)
     console.print(shapes)
     if summary["measured_attempts"]:
-        text = f"{summary['measured_attempts']} measured attempts at stages like these correct times and memory"
+        text = (
+            f"{summary['measured_attempts']} measured attempts at stages like these correct times and memory"
+        )
         console.print(text, highlight=False, soft_wrap=True)
     _print_memory(console, summary)
     _print_budget(console, summary)

@@ -27,12 +27,16 @@ class Peak:
 
 
 def forget_peak_memory() -> None:
-    """Count this process's peaks anew, where the kernel can, and on every GPU in use."""
+    """Count this process's peaks anew, where the kernel can, and on every GPU in use.
+
+    What an earlier stage left to the allocator of a GPU goes back first: it is not of the next one.
+    """
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
     cuda = _cuda_in_use()
     if cuda is None:
         return
+    cuda.empty_cache()
     for device in range(cuda.device_count()):
         cuda.reset_peak_memory_stats(device)
 

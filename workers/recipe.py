@@ -40,7 +40,7 @@ class Resources(Settings):
 
     cpus: int = Field(default=1, ge=1)
     gpus: float = Field(default=0.0, ge=0.0)
-    gpu_memory_gb: float | None = None
+    gpu_memory_gb: float | None = Field(default=None, gt=0)
     memory_gb: float = Field(default=2.0, gt=0)
     hours: float = Field(default=1.0, gt=0)
     network: bool = False

@@ -41,6 +41,9 @@ TYPE_PREFIX = "accelerator_type:"
 OF_A_TYPE = 0.001
 """How much of a node's resource of an accelerator type one actor takes: there is 1 of it, for any number of actors."""
 
+FAR_FEWER = 4
+"""So many times fewer actors at once outweigh that larger GPUs are spared."""
+
 
 @dataclass(frozen=True)
 class Node:
@@ -95,21 +98,31 @@ def request_of(needs: Mapping[str, Any], nodes: Iterable[Node]) -> Request:
     """What an actor for stages with `needs` (a dumped `Resources`) asks for on a cluster of `nodes`."""
     resources = Resources.model_validate(needs)
     known = list(nodes)
-    chosen = _smallest(resources, known)
-    alike = [node for node in known if chosen is None or node.gpu_type == chosen]
-    return Request(resources.cpus, _gpus(resources, alike), int(resources.memory_gb * GIB), chosen)
+    anywhere = Request(resources.cpus, _gpus(resources, known), int(resources.memory_gb * GIB))
+    tried = [_of_type(resources, one, known) for one in _holding(resources, known)]
+    slots = [sum(request.copies(node) for node in known) for request in tried]
+    roomy = [one for one, count in zip(tried, slots, strict=True) if count * FAR_FEWER >= max(slots) > 0]
+    return roomy[0] if roomy else anywhere
 
 
-def _smallest(needs: Resources, nodes: Iterable[Node]) -> str | None:
-    """Of GPU types that differ in memory the smallest that holds the estimate, else the largest; None where none differ.
+def _holding(needs: Resources, nodes: Iterable[Node]) -> list[str]:
+    """The GPU types of a mixed cluster that hold the estimate, the smallest first; none where all are alike.
 
-    So larger GPUs stay free for what needs them, and nothing lands on one that is too small.
+    The smallest takes a stage unless far fewer fit there at once: so larger GPUs stay free for what needs them, and
+    nothing lands on one that is too small.
     """
     sizes = {node.gpu_type: node.gpu_memory_gb or 0.0 for node in nodes if node.resources.get("GPU")}
     if not needs.gpus or needs.gpu_memory_gb is None or None in sizes or len(set(sizes.values())) < 2:
-        return None
-    holding = {kind: size for kind, size in sizes.items() if size >= needs.gpu_memory_gb}
-    return min(holding or sizes, key=lambda kind: (sizes[kind] if holding else -sizes[kind], kind or ""))
+        return []
+    wanted = needs.gpu_memory_gb
+    return sorted(
+        (kind for kind, size in sizes.items() if kind and size >= wanted), key=lambda one: sizes[one]
+    )
+
+
+def _of_type(needs: Resources, kind: str, nodes: Iterable[Node]) -> Request:
+    alike = [node for node in nodes if node.gpu_type == kind]
+    return Request(needs.cpus, _gpus(needs, alike), int(needs.memory_gb * GIB), kind)
 
 
 def largest(requests: Collection[Request]) -> Request:

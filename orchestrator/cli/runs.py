@@ -14,6 +14,7 @@ from results.layout import Workspace
 
 if TYPE_CHECKING:
     from cluster.backend import Backend
+    from orchestrator.plan import Plan
     from orchestrator.view import Experiment, View
     from workers.submission import Submission
 
@@ -59,6 +60,7 @@ def run(
     from orchestrator.submit import submit_plan
 
     planned, mapping = make_plan(grid, scale, preset, cells, where, set_, hub_map, seeds, workspace)
+    _say_advice(planned)
     ask_before_paying(planned, Workspace(workspace), max_judge_cost, here=True)
     place, backend = options.make_workspace(workspace), find_backend("local")
     if canary:
@@ -97,6 +99,7 @@ def submit(
             "--canary needs the tail job, which submits the rest; the profile says `tail: false`"
         )
     planned, mapping = make_plan(grid, scale, preset, cells, where, set_, hub_map, seeds, workspace)
+    _say_advice(planned)
     limit = max_gpu_hours or backend.settings().get("max_gpu_hours")
     _ask_above(limit, planned.gpu_hours)
     ask_before_paying(planned, Workspace(workspace), max_judge_cost, here=on == "local")
@@ -202,6 +205,14 @@ def logs(
     if follow:
         for text in follow_logs(view, chosen):
             typer.echo(text, nl=False)
+
+
+def _say_advice(planned: "Plan") -> None:
+    """Say what was left to the plan and what does not fit, before anything is sent."""
+    from orchestrator.summary import advice
+
+    for line in advice(planned):
+        typer.echo(line)
 
 
 def _say_submitted(backend: "Backend", place: Workspace, submission: "Submission | None") -> None:

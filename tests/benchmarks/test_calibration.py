@@ -13,7 +13,7 @@ from statistics import median
 
 import pytest
 
-from orchestrator.cost.calibration import UNCALIBRATED, Calibration, Sample
+from orchestrator.cost.calibration import Calibration, Sample
 from orchestrator.hub import Hub
 from orchestrator.measurements import MOST_OF_A_KIND, samples
 from results.layout import Workspace
@@ -52,10 +52,10 @@ def test_half_of_the_attempts_foretell_the_others(root: Path) -> None:
     calibration = Calibration(known)
     measured = sum(one.seconds for one in others)
     print(f"\n{len(known)} attempts foretell {len(others)}: {measured:.0f} s measured, ", end="")
-    print(f"{total(UNCALIBRATED, others):.0f} s counted, {total(calibration, others):.0f} s with them")
+    print(f"{total(Calibration(), others):.0f} s counted, {total(calibration, others):.0f} s with them")
     typical = {
         name: median(miss(one, each) for each in others)
-        for name, one in (("counted", UNCALIBRATED), ("with them", calibration))
+        for name, one in (("counted", Calibration()), ("with them", calibration))
     }
     print(
         "a stage is missed by a factor of "
@@ -64,5 +64,5 @@ def test_half_of_the_attempts_foretell_the_others(root: Path) -> None:
     assert typical["with them"] <= typical["counted"]
     assert (
         abs(math.log(total(calibration, others) / measured))
-        <= abs(math.log(total(UNCALIBRATED, others) / measured)) + 0.1
+        <= abs(math.log(total(Calibration(), others) / measured)) + 0.1
     )

@@ -46,6 +46,18 @@ def test_small_work_leaves_large_gpus_to_what_needs_them() -> None:
     )
 
 
+def test_small_gpus_are_no_bargain_where_they_give_less_time_or_far_fewer_jobs() -> None:
+    asked = Resources(gpus=1, gpu_memory_gb=24, cpus=8, hours=4)
+    main = Partition(name="main", gpus=4, gpu_memory_gb=80, hours=48, nodes=50)
+    debug = Partition(name="debug", gpus=1, gpu_memory_gb=40, hours=0.5, nodes=50)
+    few = Partition(name="few", gpus=1, gpu_memory_gb=40, hours=48, nodes=1)
+    enough = Partition(name="enough", gpus=2, gpu_memory_gb=40, hours=48, nodes=25)
+    for small, taken in ((debug, "main"), (few, "main"), (enough, "enough")):
+        assert Profile(partitions=(main, small)).partition_for(asked).name == taken
+    short = asked.model_copy(update={"hours": 0.25})
+    assert Profile(partitions=(main, debug)).partition_for(short).name == "debug"
+
+
 def test_gpus_are_asked_for_by_type_and_in_whole() -> None:
     assert profile().allocation(needs(gpus=0.25)).gpus == "a100:1"
     assert profile().allocation(needs(gpus=3)).gpus == "a100:3"

@@ -114,11 +114,48 @@ def test_what_is_kept_in_the_host_s_memory_takes_fewer_gpus() -> None:
     assert train.execution.processes == 1
 
 
-def test_what_fits_nowhere_is_warned_of() -> None:
-    plan = rlhf(*LEFT, "machine.base.gpu_memory_gb=10")
-    assert {stage.resources.gpus for stage in stages(plan, "sft")} == {8}, "the most that are tried"
-    [warning] = [fit.warning for fit in fits(plan) if fit.stage == "sft"]
-    assert warning is not None and "no micro-batch fits" in warning
+def test_offloading_without_a_strategy_gets_one() -> None:
+    left = [*LEFT, "machine.base_execution.offload=optimizer"]
+    [train] = stages(rlhf(*left), "sft")
+    assert (train.execution.strategy, train.execution.processes) == ("deepspeed-zero2", 1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (LEFT, "8 GPUs of 10 GB cannot hold it, with a micro-batch of 1 it needs 26.2 GB of each"),
+        ((*LEFT[:2], "machine.base_execution.strategy=ddp"), "8 GPUs of 10 GB cannot hold it"),
+        (("machine.ppo.gpus=auto", "machine.ppo.gpu_memory_gb=10"), "one GPU of 10 GB cannot hold it"),
+        (("machine.base.gpus=auto", "machine.base_execution.processes=4"), "exclude each other"),
+        (("machine.base.gpu_memory_gb=-4",), "greater than 0"),
+    ],
+)
+def test_what_cannot_be_chosen_is_refused(settings: tuple[str, ...], words: str) -> None:
+    """Eight GPUs that run out of memory help nobody."""
+    small = () if words == "greater than 0" else ("machine.base.gpu_memory_gb=10",)
+    with pytest.raises(GridError) as raised:
+        rlhf(*small, *settings)
+    assert words in str(raised.value)
+    assert "--set machine." in str(raised.value), "where it was asked for"
+
+
+def test_a_smaller_micro_batch_comes_before_another_gpu() -> None:
+    """So arms that need a little more are not trained by another engine than the others."""
+    plan = alignment(
+        "machine.train.gpus=auto", "machine.train.gpu_memory_gb=24", "machine.execution.micro_batch=16"
+    )
+    trained = [*stages(plan, "sft"), *stages(plan, "dpo")]
+    assert {stage.execution.strategy for stage in trained} == {"single"}
+    assert {stage.execution.micro_batch for stage in trained} == {2, 4, 8}
+    assert not any(fit.warning for fit in fits(plan) if fit.stage in ("sft", "dpo"))
+
+
+def test_on_a_cpu_no_gpu_is_chosen() -> None:
+    left = ["machine.base.gpus=auto", "machine.base.gpu_memory_gb=auto"]
+    plan = plan_grid(load_grid(RLHF, scale="tiny", where="seed == 0", overrides=left))
+    for name in ("sft", "reward"):  # of which the grid says `device: cpu`
+        assert {stage.resources.gpus for stage in stages(plan, name)} == {0}
+        assert not any(choice.startswith(name) for choice in plan.choices)
 
 
 def test_a_small_stage_asks_for_little_of_a_gpu() -> None:
@@ -217,11 +254,12 @@ def test_measured_memory_makes_micro_batches_smaller() -> None:
     def chosen(factor: float) -> int:
         shape = plan_grid(grid).architectures[0]
         likeness = Likeness("dpo", "A100 40GB", ("adapter",), shape)
-        planner = Planner(grid, Hub(), Calibration([Sample(likeness, 1.0, 1.0, factor)]))
+        planner = Planner(grid, Hub(), Calibration([Sample(likeness, 1.0, 1.0, 20.0, 20.0 * factor)]))
         found, _ = planner.run()
         return next(one.execution.micro_batch or 0 for one in found if one.id == stage.id)
 
     assert chosen(1.0) == stage.execution.micro_batch == 2
+    assert chosen(1.5) == 2
     assert chosen(2.0) == 1
 
 
@@ -229,9 +267,16 @@ def test_choices_are_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     monkeypatch.setenv("COLUMNS", "200")
     summary = plan_summary(rlhf(*LEFT, "machine.base_execution.micro_batch=auto"))
     assert summary["choices"] == [
-        "sft: micro-batch 32, 4 GPUs (deepspeed-zero2)",
-        "reward: micro-batch 4, 4 GPUs (deepspeed-zero2)",
+        "sft: 4 GPUs (deepspeed-zero2), micro-batch 32",
+        "reward: 4 GPUs (deepspeed-zero2), micro-batch 4",
     ]
     print_plan(summary)
     assert f"left to the plan: {'; '.join(summary['choices'])}" in capsys.readouterr().out
     assert plan_summary(rlhf())["choices"] == []
+
+
+def test_it_is_said_how_many_stages_got_which() -> None:
+    plan = alignment("machine.train.gpu_memory_gb=24", "machine.execution.micro_batch=auto")
+    words = [choice for choice in plan.choices if choice.startswith("sft")]
+    assert len(words) > 1
+    assert sum(int(one.split("(")[1].split()[0]) for one in words) == len(stages(plan, "sft"))

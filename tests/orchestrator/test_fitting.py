@@ -79,3 +79,20 @@ def test_a_stage_on_a_cpu_asks_for_memory_of_its_node(tmp_path: Path) -> None:
     warned = [one for one in found.values() if one.need.has == 0.5]
     assert warned
     assert all(one.warning for one in warned), "the process alone is larger"
+
+
+def test_what_is_offloaded_has_to_fit_the_host() -> None:
+    """Copies, their gradients, two moments, two temporaries and a buffer in float32: 28 bytes for each of 6.7 billion."""
+    path = GRID.with_name("rlhf.yaml")
+    offload = ["machine.base_execution.offload=optimizer", "machine.base.memory_gb=180"]
+    found = by_stage(plan_grid(load_grid(path, scale="paper", where="seed == 0", overrides=offload)))
+    assert found["sft"].need.fits
+    assert found["sft"].offloaded == pytest.approx(28 * 6.74, rel=0.01)
+    assert found["sft"].warning == (
+        f"sft offloads {found['sft'].offloaded:.1f} GB to the host's memory, of which it asks for 180 GB; "
+        "raise `memory_gb`"
+    )
+    offload[1] = "machine.base.memory_gb=256"
+    larger = by_stage(plan_grid(load_grid(path, scale="paper", where="seed == 0", overrides=offload)))
+    assert larger["sft"].warning is None
+    assert larger["ppo"].offloaded == 0

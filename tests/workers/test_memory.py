@@ -18,6 +18,7 @@ class Cuda:
         self.initialized = initialized
         self.reserved = [3 * MEGABYTE, 5 * MEGABYTE]
         self.reset: list[int] = []
+        self.emptied = False
 
     def is_initialized(self) -> bool:
         return self.initialized
@@ -25,6 +26,10 @@ class Cuda:
     def device_count(self) -> int:
         assert self.initialized, "to count GPUs begins to use them"
         return len(self.reserved)
+
+    def empty_cache(self) -> None:
+        assert not self.reset, "what is left counts where peaks are forgotten first"
+        self.emptied = True
 
     def max_memory_reserved(self, device: int) -> int:
         return self.reserved[device]
@@ -64,6 +69,7 @@ def test_the_fullest_gpu_counts_and_all_are_forgotten(monkeypatch: pytest.Monkey
     cuda = torch_with(monkeypatch, initialized=True)
     assert Peak.of_this_process().gpu == 5 * MEGABYTE
     forget_peak_memory()
+    assert cuda.emptied
     assert cuda.reset == [0, 1]
 
 

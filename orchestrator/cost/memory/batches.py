@@ -52,18 +52,19 @@ def stage_need(
     execution: Execution | None = None,
     parents: Parents = (),
     *,
-    factor: float = 1.0,
+    correct: Callable[[float], float] = float,
 ) -> Need | None:
     """What a stage needs and what would fit; None for a kind that this model does not know.
 
-    A share of a GPU has that share of its memory. `factor` is what like stages held, by what was counted for them.
+    A share of a GPU has that share of its memory. `correct` makes of the GB that are counted those to
+    expect, as measured attempts say.
     """
     run = execution or Execution()
 
     def needs(micro: int | None) -> float | None:
         tried = run.model_copy(update={"micro_batch": micro})
         found = stage_footprint(kind, recipe, architecture, resources, tried, parents)
-        return None if found is None else factor * needed_gigabytes(found, resources, run.processes)
+        return None if found is None else correct(needed_gigabytes(found, resources, run.processes))
 
     footprint = stage_footprint(kind, recipe, architecture, resources, run, parents)
     if footprint is None:
@@ -71,7 +72,7 @@ def stage_need(
     has = asked_memory(resources)
     batch = (divided_batch(kind, recipe) or 0) // run.processes
     fitting = largest_micro_batch(batch, has, needs) if batch and has is not None else None
-    return Need(factor * needed_gigabytes(footprint, resources, run.processes), has, fitting, footprint)
+    return Need(correct(needed_gigabytes(footprint, resources, run.processes)), has, fitting, footprint)
 
 
 def asked_memory(resources: Resources) -> float | None:

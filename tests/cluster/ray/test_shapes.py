@@ -32,12 +32,12 @@ def test_the_share_of_a_gpu_follows_the_memory_estimate(needs: dict, kind: str, 
     assert request_of(needs, [node(gpus=4, kind=kind)]).gpus == share
 
 
-MIXED = [node(gpus=4, kind="A100-80G"), node(gpus=1, kind="T4"), node(gpus=8, kind="A100"), node()]
+MIXED = [node(gpus=4, kind="A100-80G"), node(gpus=2, kind="T4"), node(gpus=4, kind="A100"), node()]
 
 
 @pytest.mark.parametrize(
     ("gigabytes", "kind", "share"),
-    [(6, "T4", 0.5), (16, "T4", 1.0), (17, "A100", 0.5), (41, "A100-80G", 1.0), (200, "A100-80G", 1.0)],
+    [(6, "T4", 0.5), (16, "T4", 1.0), (17, "A100", 0.5), (41, "A100-80G", 1.0)],
 )
 def test_on_a_mixed_cluster_the_smallest_type_that_holds_it(
     gigabytes: float, kind: str, share: float
@@ -54,6 +54,26 @@ def test_types_are_told_apart_only_where_it_matters() -> None:
     assert request_of({}, MIXED).types == {}
     unknown = [*MIXED, node(gpus=1, kind="Abacus")]
     assert request_of({"gpus": 1, "gpu_memory_gb": 6}, unknown).resources.keys() == {"CPU", "GPU", "memory"}
+
+
+@pytest.mark.parametrize(
+    ("needs", "kind"),
+    [
+        ({"gpu_memory_gb": 16, "cpus": 4}, "H100"),  # 1 against 128
+        ({"gpu_memory_gb": 16, "cpus": 16}, "H100"),  # the small GPU's node has 8 cores
+        ({"gpu_memory_gb": 16, "gpus": 4}, "H100"),  # and 1 GPU
+    ],
+)
+def test_one_small_gpu_does_not_keep_many_large_ones_idle(needs: dict, kind: str) -> None:
+    nodes = [node(cpus=64, gpus=8, memory_gb=500, kind="H100") for _ in range(8)]
+    nodes += [node(cpus=8, gpus=1, memory_gb=60, kind="A10G")]
+    request = request_of({"gpus": 1, "memory_gb": 16, **needs}, nodes)
+    assert request.gpu_type == kind
+    assert sum(request.copies(one) for one in nodes) > 1
+
+
+def test_what_no_type_holds_is_asked_of_any() -> None:
+    assert request_of({"gpus": 1, "gpu_memory_gb": 200}, MIXED).gpu_type is None
 
 
 def test_two_gpus_are_two_of_a_type_that_holds_it() -> None:

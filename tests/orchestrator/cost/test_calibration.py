@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from orchestrator.cost import FALLBACK, GPUS
 from orchestrator.cost.accelerators import CPU
-from orchestrator.cost.calibration import UNCALIBRATED, Calibration, Likeness, Sample
+from orchestrator.cost.calibration import Calibration, Likeness, Sample
 from workers.kinds import find_kind
 
 WIDE = replace(FALLBACK, hidden=4096)
@@ -26,9 +26,10 @@ def took(factor: float, likeness: Likeness = NEAR, counted: float = 10.0, **othe
 
 @given(positive)
 def test_without_attempts_nothing_changes(counted: float) -> None:
-    assert UNCALIBRATED.seconds(NEAR, counted) == counted
-    assert UNCALIBRATED.memory(NEAR) == 1.0
-    assert UNCALIBRATED.attempts == 0
+    calibration = Calibration()
+    assert calibration.seconds(NEAR, counted) == counted
+    assert calibration.gigabytes(NEAR, counted) == counted
+    assert calibration.applied == 0
 
 
 @given(st.lists(positive, min_size=1, max_size=9), st.floats(min_value=1.0, max_value=100.0))
@@ -37,7 +38,7 @@ def test_one_factor_moves_every_like_stage(factors: list[float], counted: float)
     calibration = Calibration([took(factor) for factor in factors])
     found = calibration.seconds(NEAR, counted) / counted
     assert min(factors) <= found * (1 + 1e-9) and found <= max(factors) * (1 + 1e-9)
-    assert calibration.attempts == len(factors)
+    assert calibration.applied == len(factors)
 
 
 def test_the_median_is_not_moved_by_one_slow_attempt() -> None:
@@ -55,10 +56,21 @@ def test_the_closest_attempts_count() -> None:
     assert calibration.seconds(replace(NEAR, kind="dpo"), 10.0) == 10.0
 
 
-def test_one_device_says_nothing_of_another() -> None:
-    calibration = Calibration([took(5.0, memory=1.5)])
+def test_one_device_says_nothing_of_another_s_time() -> None:
+    calibration = Calibration([took(5.0)])
     assert calibration.seconds(OTHER_DEVICE, 10.0) == 10.0
-    assert calibration.memory(OTHER_DEVICE) == 1.0
+    assert calibration.applied == 0
+
+
+def held(factor: float | None, likeness: Likeness = NEAR, counted: float = 8.0) -> Sample:
+    return Sample(likeness, 10.0, 10.0, counted, None if factor is None else factor * counted)
+
+
+def test_gpus_of_every_type_hold_alike_and_a_cpu_otherwise() -> None:
+    calibration = Calibration([held(1.5, OTHER_DEVICE)])
+    assert calibration.gigabytes(replace(NEAR, device="H100 80GB"), 8.0) == 12.0
+    assert calibration.gigabytes(NEAR, 8.0) == 8.0
+    assert calibration.applied == 1
 
 
 def test_attempts_at_much_shorter_stages_say_nothing() -> None:
@@ -73,13 +85,24 @@ def test_attempts_at_much_shorter_stages_say_nothing() -> None:
 
 @given(st.lists(st.floats(min_value=0.1, max_value=3.0), min_size=1, max_size=6))
 def test_memory_is_the_most_that_was_held_and_never_less_than_counted(factors: list[float]) -> None:
-    calibration = Calibration([took(1.0, memory=factor) for factor in factors])
-    assert calibration.memory(NEAR) == max(1.0, *factors)
+    calibration = Calibration([held(factor) for factor in factors])
+    assert calibration.gigabytes(NEAR, 8.0) == pytest.approx(8 * max(1.0, *factors))
+
+
+def test_small_stages_say_nothing_of_the_memory_of_large_ones() -> None:
+    """Hundreds of MB that an allocator holds beside a few counted would be multiplied with them."""
+    calibration = Calibration([held(40.0, counted=0.015)])
+    assert calibration.gigabytes(NEAR, 20.0) == 20.0
+    assert calibration.gigabytes(NEAR, 0.02) == pytest.approx(0.8)
+
+
+def test_other_work_says_nothing_of_memory() -> None:
+    assert Calibration([held(2.0, replace(NEAR, work=()))]).gigabytes(NEAR, 8.0) == 8.0
 
 
 def test_attempts_without_a_figure_of_memory_are_passed_over() -> None:
-    calibration = Calibration([took(1.0, memory=None), took(1.0, OTHER_MODEL, memory=1.25)])
-    assert calibration.memory(NEAR) == 1.25
+    calibration = Calibration([held(None), held(1.25, OTHER_MODEL)])
+    assert calibration.gigabytes(NEAR, 8.0) == 10.0
 
 
 @pytest.mark.parametrize(
