@@ -2,7 +2,6 @@
 
 import gc
 import statistics
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -119,7 +118,4 @@ def step_seconds(moments: Sequence[tuple[int, float]]) -> float | None:
 def _forget() -> None:
     """Give back what an earlier stage held, and count anew."""
     gc.collect()
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
     forget_peak_memory()

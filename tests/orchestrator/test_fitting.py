@@ -82,7 +82,7 @@ def test_a_stage_on_a_cpu_asks_for_memory_of_its_node(tmp_path: Path) -> None:
 
 
 def test_what_is_offloaded_has_to_fit_the_host() -> None:
-    """Copies, their gradients, two moments, two temporaries and a buffer in float32: 28 bytes for each of 6.7 billion."""
+    """Copies, their gradients, two moments, two temporaries, a buffer: 28 bytes for each of 6.7 billion weights."""
     path = GRID.with_name("rlhf.yaml")
     offload = ["machine.base_execution.offload=optimizer", "machine.base.memory_gb=180"]
     found = by_stage(plan_grid(load_grid(path, scale="paper", where="seed == 0", overrides=offload)))

@@ -7,11 +7,11 @@ from typing import Any
 from orchestrator.cost.architecture import Architecture
 from orchestrator.cost.memory.device import CPU, GPU
 from orchestrator.cost.memory.footprint import GB, Footprint
-from orchestrator.cost.memory.stages import TRAINED, Parents, stage_footprint
+from orchestrator.cost.memory.stages import ONLINE, TRAINED, Parents, stage_footprint
 from workers.failures import whole_batch
 from workers.recipe import Execution, Resources
 
-DIVIDED = (*TRAINED, "ppo", "evaluate", "generate", "judge")
+DIVIDED = (*TRAINED, *ONLINE, "ppo", "evaluate", "generate", "judge")
 """Kinds whose memory depends on a micro-batch."""
 
 

@@ -55,9 +55,8 @@ class Division:
         if self.strategy == "deepspeed-zero2":
             beside = 0.0 if phase in ("forward", "loss") else self._summed(held, phase)
             waiting = shared.gradients if adds_up else 0.0
-            beside += (
-                held.largest_moved * held.moved_bytes if self.offloads else 0.0
-            )  # on its way to the host
+            if self.offloads:  # on its way to the host
+                beside += held.largest_moved * held.moved_bytes
             return replace(shared, gradients=waiting, workspace=shared.workspace + beside)
         kept = 0.0 if self.offloads else held.moved * held.moved_bytes / self.processes
         beside = max(self._summed(held, phase), self._bucket(held) + _gathered(held, phase))

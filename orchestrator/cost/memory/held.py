@@ -6,6 +6,7 @@ from typing import Literal
 from orchestrator.cost.architecture import Architecture
 from orchestrator.cost.passes import DTYPE_BYTES
 from workers.specs.model import LoraRecipe, ModelRecipe, QuantizationRecipe
+from workers.specs.quantized import QuantizedTraining
 
 SCALE_BLOCK = 64
 """Weights that share one float32 scale in 4 bits (QLoRA, arXiv 2305.14314, section 3)."""
@@ -23,7 +24,7 @@ class Held:
     `weight_bytes` are those of a weight outside quantized storage and of the residual stream; `computed` those of
     what linear layers give; both agree unless autocast computes in another type. `trained`: every weight moves
     (then held in float32). `adapter_bytes` are those of a factor of the adapter. `dropout` is the model's own while
-    it is trained (GPT-2 made from scratch has 0.1).
+    it is trained (GPT-2 made from scratch has 0.1). `rounding` is what quantized pre-training rounds.
     """
 
     shape: Architecture
@@ -37,6 +38,7 @@ class Held:
     adapter_bytes: float = FLOAT32
     dropout: float = 0.0
     head: Head = "language"
+    rounding: QuantizedTraining | None = None
 
     @classmethod
     def of(
@@ -51,6 +53,7 @@ class Held:
         adapter_dtype: str = "float32",
         dropout: float = 0.0,
         head: Head = "language",
+        rounding: QuantizedTraining | None = None,
     ) -> "Held":
         """The model that a recipe loads."""
         weights = FLOAT32 if trained else DTYPE_BYTES[recipe.dtype]
@@ -66,6 +69,7 @@ class Held:
             DTYPE_BYTES[adapter_dtype],
             dropout,
             head,
+            rounding,
         )
 
     @property

@@ -49,6 +49,7 @@ def saved(held: Held, rows: Rows, device: Device) -> float:
         + attention_saved(held, rows, device)
         + _inner(held, rows)
         + _adapters(held, rows, device)
+        + _rounded(held, rows)
     )
 
 
@@ -147,6 +148,24 @@ def _inner(held: Held, rows: Rows) -> float:
     factors = (3 if shape.gated else 4) + product
     masks = 0.0 if shape.gated or not held.dropout else 2 * held.computed * shape.hidden
     return rows.tokens * (held.computed * factors * shape.intermediate + masks)
+
+
+def _rounded(held: Held, rows: Rows) -> float:
+    """What quantized pre-training keeps: a byte for each entry that a clamp may have cut, and where backward products
+    take rounded factors these, each product its own, in place of the plain inputs that products share.
+    """
+    scheme = held.rounding
+    if scheme is None:
+        return 0.0
+    inputs = (
+        rows.tokens * sum(ins for ins, _ in held.shape.projections.values()) if scheme.activations else 0.0
+    )
+    weights = float(held.shape.layer_weights) if scheme.weights else 0.0
+    found = inputs + weights if scheme.clamp_mask else 0.0
+    if scheme.backward_operands == "quantized":
+        plain = _read(held, rows) + rows.tokens * held.computed * held.shape.intermediate
+        found += held.computed * (inputs + weights) - (plain if scheme.activations else 0.0)
+    return found
 
 
 def _adapters(held: Held, rows: Rows, device: Device) -> float:

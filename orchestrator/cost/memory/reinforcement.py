@@ -39,7 +39,15 @@ def ppo_footprint(
     drawn = generated(policy, Rows(together, rollout.prompt_tokens, True), device, rollout.new_tokens, others)
     return highest(
         moving + drawn,
-        moving + _measured(recipe, policy, together, device, others),
+        moving
+        + compared_with_reference(
+            policy,
+            Rows(together, rollout.prompt_tokens + rollout.new_tokens),
+            rollout.new_tokens,
+            device,
+            others,
+            both_ways=recipe.regularizer.penalty == "js_full",
+        ),
         _update(recipe, policy, value, learnt, device, others, checkpointing),
     )
 
@@ -80,15 +88,17 @@ def _reference(recipe: "PpoRecipe", shape: Architecture) -> float:
     return 0.0 if dtype is None else Held.of(shape, ModelRecipe(dtype=dtype)).weights
 
 
-def _measured(recipe: "PpoRecipe", policy: Held, rows: float, device: Device, others: float) -> Footprint:
-    """Episodes under all models, without gradients; the policy's distribution waits for the reference's."""
-    rollout = recipe.rollout
-    each = MEASURED_BYTES[recipe.regularizer.penalty == "js_full"]
-    cells = rows * rollout.new_tokens * policy.shape.vocabulary
+def compared_with_reference(
+    policy: Held, rows: Rows, responses: float, device: Device, others: float, *, both_ways: bool = False
+) -> Footprint:
+    """Episodes under policy and reference, without gradients; the policy's distribution waits for the reference's.
+
+    `responses` tokens of each row get logits; `both_ways`: the Jensen-Shannon divergence is measured too.
+    """
+    cells = rows.count * responses * policy.shape.vocabulary
     resting = Footprint(weights=policy.weights, others=others)
-    sequences = Rows(rows, rollout.prompt_tokens + rollout.new_tokens)
-    waiting = Footprint(logits=FLOAT32 * cells, workspace=forward_workspace(policy, sequences, device))
-    return highest(resting + Footprint(logits=each * cells), resting + waiting)
+    waiting = Footprint(logits=FLOAT32 * cells, workspace=forward_workspace(policy, rows, device))
+    return highest(resting + Footprint(logits=MEASURED_BYTES[both_ways] * cells), resting + waiting)
 
 
 def _update(

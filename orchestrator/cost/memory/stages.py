@@ -11,6 +11,7 @@ from orchestrator.cost.memory.heads import fused_head, whole_logits
 from orchestrator.cost.memory.held import Head, Held
 from orchestrator.cost.memory.inference import compared, generated, read
 from orchestrator.cost.memory.layers import Rows
+from orchestrator.cost.memory.online import online_footprint
 from orchestrator.cost.memory.reinforcement import ppo_footprint
 from orchestrator.cost.memory.steps import Step
 from workers.recipe import Execution, Recipe, Resources
@@ -20,6 +21,7 @@ Parents = Sequence[tuple[str, Recipe]]
 """Roles and recipes of a stage's parents."""
 
 TRAINED = ("sft", "dpo", "pretrain", "reward")
+ONLINE = ("rloo", "grpo")
 PAIRED = ("dpo", "reward")
 """Kinds that read two sequences for each row of their batch."""
 FRESH_DROPOUT = 0.1
@@ -47,6 +49,9 @@ def stage_footprint(
         return training_step(kind, recipe, architecture, device, run, parents).footprint
     if kind == "ppo":
         return ppo_footprint(recipe, architecture, device, run.micro_batch, run.gradient_checkpointing)
+    if kind in ONLINE:
+        micro = largest_part(recipe.training.batch_size, run.micro_batch)
+        return online_footprint(recipe, architecture, device, run, micro)
     if kind in ("reference", "evaluate", "generate", "judge"):
         return _asked(kind, recipe, architecture, device, run, parents)
     return None
@@ -90,6 +95,7 @@ def trained_model(kind: str, recipe: Any, architecture: Architecture) -> Held:
         autocast=recipe.training.autocast,
         dropout=_dropout(recipe.model) if kind == "pretrain" else 0.0,
         head=head,
+        rounding=getattr(recipe, "quantization", None) if kind == "pretrain" else None,
     )
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from tests.orchestrator.cost.memory.measured import Case
 from workers.specs.model import LLAMA_PROJECTIONS, LoraRecipe, ModelShape, QuantizationRecipe
+from workers.specs.quantized import QuantizedTraining
 
 SIZES = {"hidden_size": 128, "layers": 4, "heads": 8, "vocabulary_multiple": 256}
 LLAMA = ModelShape.model_validate({**SIZES, "key_value_heads": 4, "intermediate_size": 344})
@@ -75,6 +76,13 @@ def lora(
 NF4 = QuantizationRecipe(compute_dtype="bfloat16")
 DOUBLE = QuantizationRecipe(compute_dtype="bfloat16", double_quantization=True)
 
+
+def rounding(**others: Any) -> tuple[tuple[str, Any], ...]:
+    """Quantized pre-training: weights, activations and gradients, unless others say otherwise."""
+    bits = {"weights": {"bits": 4}, "activations": {"bits": 8}, "gradients": {"bits": 8}}
+    return (("quantization", QuantizedTraining.model_validate(bits | others)),)
+
+
 READ_OFF = {
     "pretrain llama": Case("pretrain", LLAMA),
     "pretrain gpt2 with dropout": Case("pretrain", GPT2),
@@ -132,6 +140,10 @@ READ_OFF = {
         checkpointing=True,
         adapter=lora(dropout=0.0),
     ),
+    "pretrain llama rounded operands": Case(
+        "pretrain", LLAMA, others=rounding(gradients=None, backward_operands="quantized")
+    ),
+    "pretrain gpt2 clamp masks": Case("pretrain", PLAIN_GPT2, others=rounding(clamp_mask=True)),
 }
 """Those in sight while the terms were written."""
 HELD_OUT = {
@@ -168,6 +180,49 @@ HELD_OUT = {
     "generate gpt2": Case("generate", SMALL_GPT2, micro=6, length=120, new_tokens=48),
     "evaluate wide": Case("evaluate", WIDE, micro=5, length=220, dtype="bfloat16"),
     "ppo tied autocast": Case("ppo", TIED, micro=4, length=96, new_tokens=48, adapter=lora(rank=8), **MIXED),
+    "grpo llama": Case("grpo", LLAMA, batch=8, adapter=lora(("q_proj", "v_proj"), dropout=0.0)),
+    "grpo narrow autocast": Case("grpo", NARROW, length=96, new_tokens=48, adapter=lora(rank=8), **MIXED),
+    "grpo tied": Case("grpo", TIED, micro=3, batch=6, length=140, new_tokens=100, adapter=lora(rank=8)),
+    "rloo mistral checkpointing": Case(
+        "rloo",
+        MISTRAL,
+        micro=2,
+        batch=4,
+        length=112,
+        new_tokens=64,
+        checkpointing=True,
+        adapter=lora(),
+    ),
+    "rloo wide autocast": Case(
+        "rloo",
+        WIDE,
+        micro=2,
+        batch=8,
+        length=80,
+        new_tokens=40,
+        adapter=lora(ATTENTION, 8, 0.0),
+        tile=None,
+        **MIXED,
+    ),
+    "pretrain mistral rounded operands autocast": Case(
+        "pretrain", MISTRAL, length=96, autocast="bfloat16", others=rounding(backward_operands="quantized")
+    ),
+    "pretrain tied clamp masks checkpointing": Case(
+        "pretrain", TIED, micro=3, checkpointing=True, others=rounding(clamp_mask=True)
+    ),
+    "pretrain gpt2 everything rounded": Case(
+        "pretrain",
+        SMALL_GPT2,
+        micro=2,
+        batch=4,
+        others=rounding(clamp_mask=True, backward_operands="quantized", first_moment={}, second_moment={}),
+    ),
+    "pretrain wide rounded weights": Case(
+        "pretrain",
+        WIDE,
+        length=80,
+        others=rounding(activations=None, gradients=None, backward_operands="quantized"),
+    ),
 }
 """Those measured once the model was finished; no term or constant was changed for them."""
 QUICK = (
@@ -175,5 +230,7 @@ QUICK = (
     "dpo wide attention only",
     "pretrain gpt2 autocast checkpointing",
     "reward tied checkpointing",
+    "grpo narrow autocast",
+    "pretrain gpt2 everything rounded",
 )
-"""Four of them for the default suite."""
+"""Six of them for the default suite."""

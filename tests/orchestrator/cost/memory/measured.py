@@ -152,6 +152,18 @@ def _ppo(case: Case) -> dict[str, Any]:
     }
 
 
+def _online(case: Case) -> dict[str, Any]:
+    return {
+        "model": case.model,
+        "adapter": case.adapter or LoraRecipe(),
+        "preferences": PREFERENCES,
+        "prompt_tokens": case.length - case.new_tokens,
+        "max_completion_length": case.new_tokens,
+        "num_generations": 2,
+        "training": _training(case),
+    }
+
+
 RECIPES: dict[str, Callable[[Case], dict[str, Any]]] = {
     "sft": lambda case: _trained(case) | {"preferences": PREFERENCES, "max_length": case.length},
     "dpo": lambda case: _trained(case) | {"preferences": _pairs(case)},
@@ -171,6 +183,8 @@ RECIPES: dict[str, Callable[[Case], dict[str, Any]]] = {
     "generate": lambda case: _examined(case) | {"prompts": [{"name": "any", "new_tokens": case.new_tokens}]},
     "evaluate": lambda case: _examined(case) | {"benchmarks": [{"task": "mmlu"}]},
     "ppo": _ppo,
+    "rloo": _online,
+    "grpo": _online,
 }
 
 
@@ -206,8 +220,8 @@ def _made(case: Case, lab: Lab, kind: str = "pretrain") -> Parent:
     return Parent("base", stage, output, [])
 
 
-def _step_of(trainer: Any, callback: Any) -> float:
-    """The peak of one training step: all micro-batches and the optimizer."""
+def _step_of(trainer: Any, callback: Any, *beside: Any) -> float:
+    """The peak of one training step, of all micro-batches and the optimizer, with the models `beside` it."""
     from workers.training.run import run_steps
 
     counted: list[LiveBytes] = []
@@ -217,7 +231,7 @@ def _step_of(trainer: Any, callback: Any) -> float:
         found = begin(args, state, control, **others)
         if state.global_step == STEP:
             gc.collect()
-            counted.append(LiveBytes(tensors_in(trainer.model, trainer.optimizer.optimizer)))
+            counted.append(LiveBytes(tensors_in(trainer.model, trainer.optimizer.optimizer, *beside)))
             counted[0].__enter__()
         return found
 
@@ -389,6 +403,36 @@ def _rollout(case: Case) -> float:
     return float(live.peak)
 
 
+def _generation(case: Case) -> float:
+    """A step of TRL's RLOO or GRPO trainer, which draws, measures and scores before it learns."""
+    import math
+
+    from workers.online.reward import reward_model
+    from workers.ppo.backbones import load_scorer
+    from workers.stages.online import SCORED_TOGETHER, _give, _trainer
+    from workers.stages.reward import save_scorer
+    from workers.training.callbacks import StageCallback
+    from workers.training.models import model_to_train
+    from workers.training.seeding import prepare
+
+    lab, recipe = Lab(Path(mkdtemp())), case.recipe
+    base, reward = _made(case, lab), replace(_made(case, lab, "reward"), role="reward")
+    save_scorer(load_scorer(base.output / "model", case.model, "cpu"), reward.output / "model")
+    context = _context(case, lab, (base, reward))
+    prepare(recipe)
+    source = ModelSource("made", "made", base.output / "model")
+    prompts = [tuple(ids(case.length - case.new_tokens, place)) for place in range(2 * case.rows)]
+    with (
+        model_to_train(context, source, case.model, recipe.adapter) as model,  # type: ignore[attr-defined]
+        reward_model(context, case.model, tokenizer(), SCORED_TOGETHER) as scorer,
+        patch("workers.online.trainers.end_tokens", lambda *_: frozenset({9})),
+    ):
+        callback = StageCallback(context, recipe.seed, STEP + 1, math.inf)
+        trainer = _trainer(recipe, context, model=model, tokenizer=tokenizer(), callback=callback)  # type: ignore[arg-type]
+        _give(trainer, recipe, context, prompts=prompts, reward=scorer, base="made")  # type: ignore[arg-type]
+        return _step_of(trainer, callback, scorer.model)
+
+
 MEASURES: dict[str, Callable[[Case], float]] = {
     "pretrain": _pretrain,
     "sft": _sft,
@@ -398,4 +442,6 @@ MEASURES: dict[str, Callable[[Case], float]] = {
     "generate": _generate,
     "evaluate": _evaluate,
     "ppo": _rollout,
+    "rloo": _generation,
+    "grpo": _generation,
 }

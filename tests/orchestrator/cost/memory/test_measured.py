@@ -34,7 +34,7 @@ def test_half_of_the_configurations_were_held_out() -> None:
     assert len(READ_OFF) + len(HELD_OUT) >= 24
     assert len(HELD_OUT) >= 12
     assert not set(READ_OFF.values()) & set(HELD_OUT.values())
-    assert {case.kind for case in HELD_OUT.values()} == {case.kind for case in READ_OFF.values()}
+    assert {case.kind for case in HELD_OUT.values()} >= {case.kind for case in READ_OFF.values()}
 
 
 def passed(model: torch.nn.Module, rows: torch.Tensor) -> None:

@@ -17,6 +17,7 @@ from orchestrator.cost.memory.steps import Step
 from workers.kinds import find_kind
 from workers.recipe import Execution, Resources
 from workers.specs.model import LoraRecipe, ModelRecipe, QuantizationRecipe
+from workers.specs.quantized import QuantizedTraining
 
 CARD = Resources(gpus=1, gpu_memory_gb=40)
 BF16 = ModelRecipe(hub="huggyllama/llama-7b", dtype="bfloat16")
@@ -321,3 +322,50 @@ def test_processes_without_gpus_share_what_the_stage_asks_for() -> None:
     assert one is not None and two is not None
     assert two.gigabytes == pytest.approx(2 * one.gigabytes, rel=0.05)
     assert (one.micro_batch, two.micro_batch) == (8, 4)
+
+
+ONLINE: dict[str, Any] = {
+    **HALF,
+    "adapter": {"target_modules": ["q_proj"]},
+    "preferences": {},
+    "num_generations": 4,
+    "training": {"steps": 1, "batch_size": 16, "autocast": "bfloat16"},
+}
+
+
+@pytest.mark.parametrize("kind", ["rloo", "grpo"])
+def test_online_methods_hold_two_backbones(kind: str) -> None:
+    """Policy and reference share one, the reward model is the other; micro-batches make the rest smaller."""
+    large, small = (footprint(kind, ONLINE, execution=Execution(micro_batch=size)) for size in (16, 1))
+    rest = 2 * held().weights - 2 * 32_000 * 4096  # the reward model has no output layer
+    for found in (large, small):
+        assert found.weights + found.others == pytest.approx(rest, rel=0.01)
+    assert large.peak > small.peak > rest
+
+
+def test_online_methods_have_a_largest_micro_batch() -> None:
+    recipe = find_kind("grpo").recipe.model_validate(ONLINE)
+    found = stage_need("grpo", recipe, LLAMA_7B, CARD)
+    assert found is not None and found.micro_batch in (1, 2, 4, 8, 16)
+
+
+def rounded(**scheme: Any) -> Held:
+    bits = {"weights": {"bits": 8}, "activations": {"bits": 8}}
+    return Held.of(
+        GPT2_SMALL, ModelRecipe(), trained=True, rounding=QuantizedTraining.model_validate(bits | scheme)
+    )
+
+
+def test_what_quantized_pretraining_keeps_of_a_layer() -> None:
+    """GPT-2 small: inputs of 768, 768, 768 and 3,072 values a token, and 7.08 million weights."""
+    plain = saved(Held.of(GPT2_SMALL, ModelRecipe(), trained=True), ROWS, GPU)
+    inputs, weights = ROWS.tokens * (3 * 768 + 3072), 12 * 768 * 768
+    assert saved(rounded(), ROWS, GPU) == plain, (
+        "rounded values are not kept unless backward products take them"
+    )
+    assert saved(rounded(clamp_mask=True), ROWS, GPU) == plain + inputs + weights
+    shared = ROWS.tokens * (2 * 768 + 3072)
+    operands = saved(rounded(backward_operands="quantized"), ROWS, GPU)
+    assert operands == pytest.approx(plain + 4 * (inputs - shared + weights))
+    only_weights = rounded(backward_operands="quantized", activations=None)
+    assert saved(only_weights, ROWS, GPU) == pytest.approx(plain + 4 * weights)
