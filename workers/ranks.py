@@ -12,12 +12,14 @@ import re
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import reduce
 from multiprocessing import connection, resource_tracker
+from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,9 @@ from workers.rank import LOOPBACK, work
 from workers.strategies import lacking
 
 LOOK_SECONDS = 0.1
+LONGEST_DIRECTORY = 70
+"""Beside it a socket's name has about 35 characters more."""
+SHORT_DIRECTORY = "/tmp"
 PATIENCE_SECONDS = 5.0
 """How long the failure that began it may be later than one that followed from it."""
 FOLLOWED = re.compile(
@@ -246,10 +251,30 @@ def _starter(context: StageContext) -> Any:
     if _on_gpu(context):
         return multiprocessing.get_context("spawn")
     start = multiprocessing.get_context("forkserver")
+    _shorten_names()
     start.set_forkserver_preload(
         [context.stage.kind.runner.partition(":")[0], "torch.distributed", "workers.rank"]
     )
     return start
+
+
+def _shorten_names() -> None:
+    """See that the server's socket has a name that fits: 108 characters are all that Linux takes.
+
+    Some clusters give each job a TMPDIR whose name is too long for that.
+    """
+    if len(tempfile.gettempdir()) > LONGEST_DIRECTORY:
+        with _temporary_files_in(SHORT_DIRECTORY):
+            get_temp_dir()  # where all sockets of this process will be
+
+
+@contextmanager
+def _temporary_files_in(directory: str) -> Iterator[None]:
+    before, tempfile.tempdir = tempfile.tempdir, directory
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 def _on_gpu(context: StageContext) -> bool:

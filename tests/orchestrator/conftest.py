@@ -1,7 +1,19 @@
+import os
+from collections.abc import Iterator
+
 import pytest
 
 from results.layout import Workspace
 from tests.orchestrator.lab import Lab
+
+
+@pytest.fixture(autouse=True, scope="module")
+def environment() -> Iterator[None]:
+    """A bench makes its process a worker, which never downloads: what it says of that in the environment stays here."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture

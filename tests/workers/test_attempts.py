@@ -1,8 +1,10 @@
 """Claims, staleness, commits: the protocol without processes."""
 
+import itertools
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,7 +12,7 @@ from results.files import read_json, write_atomic
 from results.journal import Index
 from results.layout import Workspace
 from results.records import Commit
-from workers.attempts import Attempt, Claimant, HeartbeatObserver, read_commit
+from workers.attempts import STALE_SECONDS, Attempt, Claimant, HeartbeatObserver, read_commit
 from workers.processes import ProcessIdentity
 
 STAGE = "ab" + "0" * 30
@@ -112,16 +114,29 @@ def test_a_moving_heartbeat_is_never_stale(workspace: Workspace) -> None:
         assert watcher.claim(STAGE, "toy", {}) is None
 
 
-def test_a_heart_beats_while_its_worker_is_busy_and_not_after(workspace: Workspace) -> None:
+def test_a_heart_beats_while_its_worker_is_busy_and_not_after(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the watcher's clock more than enough time goes by between any two looks."""
+    looks = itertools.count(step=STALE_SECONDS + 1)
+    monkeypatch.setattr(
+        "workers.attempts.time", SimpleNamespace(time=time.time, monotonic=lambda: next(looks))
+    )
     attempt = claimant(workspace, "a", elsewhere()).claim(STAGE, "toy", {})
     assert attempt is not None
     watcher = claimant(workspace, "b")
-    watcher.observer = HeartbeatObserver(stale_seconds=0.0)
-    with attempt.beating(0.02):
+    with attempt.beating(0.01):
         for _ in range(4):
-            time.sleep(0.2)
+            _wait_for_a_beat(attempt)
             assert watcher.claim(STAGE, "toy", {}) is None
     assert any(watcher.claim(STAGE, "toy", {}) for _ in range(2))
+
+
+def _wait_for_a_beat(attempt: Attempt) -> None:
+    before, deadline = attempt._beats, time.monotonic() + 60
+    while attempt._beats == before:
+        assert time.monotonic() < deadline, "the heart stands still"
+        time.sleep(0.01)
 
 
 def test_of_two_live_attempts_one_commit_wins_and_the_other_is_superseded(workspace: Workspace) -> None:

@@ -124,6 +124,19 @@ def descendants(process: int) -> list[psutil.Process]:
     return psutil.Process(process).children(recursive=True)
 
 
+def test_temporary_directories_may_have_long_names(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sockets may not: a cluster's TMPDIR for one job can be longer than their names."""
+    long = tmp_path / ("job-" * 25)
+    long.mkdir()
+    monkeypatch.setenv("TMPDIR", str(long))
+    stage, supervisor = started(workspace)
+    assert supervisor.wait(120) == 0
+    done = read_json(workspace.done_file(stage.id))
+    assert done["metrics"][0]["value"] == 12.0
+
+
 def test_under_a_supervisor_a_killed_process_costs_no_attempt(workspace: Workspace) -> None:
     stage, supervisor = started(workspace, fault="kill", at=3)
     assert supervisor.wait(120) == 0
