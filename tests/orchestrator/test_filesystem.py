@@ -2,6 +2,7 @@
 
 import contextlib
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,7 +43,11 @@ def filesystem(tmp_path: Path) -> Iterator[Path]:
 
 
 def remount(place: Path, options: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,{options}", place], check=True)
+    """Once nobody writes there: a worker whose run is over may still close its log."""
+    deadline = time.monotonic() + 60
+    while subprocess.run(["mount", "-o", f"remount,{options}", place], check=False).returncode:
+        assert time.monotonic() < deadline, "somebody keeps a file open"
+        time.sleep(0.2)
 
 
 def fill(place: Path) -> Path:
