@@ -157,7 +157,7 @@ class OpenStage:
 
 
 def described(left: frozenset[str], resources: Resources, execution: Execution) -> str:
-    """What was chosen, in words: `2 GPUs (deepspeed-zero2) of 80 GB, micro-batch 4`; empty where nothing was."""
+    """What was chosen, in words: `2 GPUs (deepspeed-zero2), micro-batch 4`; empty where nothing was."""
     words = []
     if "gpus" in left and resources.gpus:
         together = "" if execution.strategy == "single" else f" ({execution.strategy})"

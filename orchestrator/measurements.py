@@ -5,8 +5,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.cost import Architecture, Architectures, accelerator_for, brings_model, expected_seconds
-from orchestrator.cost.architecture import TOKENS, Directory
+from orchestrator.cost import Architecture, Architectures, accelerator_for, expected_seconds
+from orchestrator.cost.architecture import Directory
 from orchestrator.cost.calibration import Calibration, Likeness, Sample
 from orchestrator.cost.memory import GB, needed_gigabytes, stage_footprint
 from results.files import read_json
@@ -81,9 +81,8 @@ class _Reader:
     def samples(self, chosen: Iterable[tuple[StageRow, Resources]]) -> Iterator[Sample]:
         for row, resources in chosen:
             sample = None
-            with suppress(
-                Exception
-            ):  # damaged, of another version, gone meanwhile: one stage less that is known
+            # damaged, of another version, gone meanwhile: one stage less that is known
+            with suppress(Exception):
                 sample = self._sample(row.stage, resources)
             if sample is not None:
                 yield sample
@@ -98,7 +97,7 @@ class _Reader:
             return None
         stage = self._stage(identity)
         shape = self._shape(stage)
-        parents = [(role, self._stage(parent).recipe) for role, parent in stage.parents]
+        parents = self._recipes(stage)
         device = accelerator_for(resources, stage.recipe.threads)
         settings: dict[str, Any] = {"resources": resources, "execution": execution, "parents": parents}
         return Sample(
@@ -115,11 +114,14 @@ class _Reader:
         return self.stages[identity]
 
     def _shape(self, stage: Stage) -> Architecture:
-        """As the planner finds it: the first parent's, unless the recipe brings its own or has no parents."""
-        if stage.parents and not brings_model(stage.recipe):
-            return self._shape(self._stage(stage.parents[0][1]))
-        tokens = next((self._stage(parent).recipe for role, parent in stage.parents if role == TOKENS), None)
-        return self.known.find(stage.recipe, tokens)
+        return self.known.of_stage(
+            stage.recipe,
+            self._recipes(stage),
+            lambda: self._shape(self._stage(stage.parents[0][1])),
+        )
+
+    def _recipes(self, stage: Stage) -> list[tuple[str, Recipe]]:
+        return [(role, self._stage(parent).recipe) for role, parent in stage.parents]
 
 
 def _counted_gigabytes(

@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.appraisal import Appraiser, Content
-from orchestrator.cost import Architecture, Architectures, brings_model
-from orchestrator.cost.architecture import TOKENS
+from orchestrator.cost import Architecture, Architectures
 from orchestrator.cost.calibration import Calibration
 from orchestrator.errors import MOST_PROBLEMS, GridError, Problems, mistake
 from orchestrator.factors import Vector
@@ -161,9 +160,10 @@ class Planner:
         identity = stage_id(rule.kind.name, rule.kind.version, digest, seed, ids)
         index = self.index.get(identity)
         if index is None:
-            stage = self._stage(maker, vector, identity, (recipe, seed, parents))
+            content = self._content(recipe, parents)
+            stage = self._stage(maker, vector, identity, content, (seed, parents))
             index = self.index[identity] = len(self.stages)
-            self.architectures.append(self._architecture(recipe, parents))
+            self.architectures.append(content.shape)
             self.stages.append(stage)
         if getattr(recipe, "step", None) is not None:
             self._ask_snapshot(rule, vector, self.stages[index])
@@ -188,10 +188,9 @@ class Planner:
             ) from None
 
     def _stage(
-        self, maker: _Maker, vector: Vector, identity: str, made: tuple[Recipe, int, Parents]
+        self, maker: _Maker, vector: Vector, identity: str, content: Content, own: tuple[int, Parents]
     ) -> PlannedStage:
-        recipe, seed, parents = made
-        content = self._content(recipe, parents)
+        seed, parents = own
         resources, execution = maker.appraiser.settle(content, vector)
         shape = maker.shapes.get(id(resources))
         if shape is None:
@@ -199,7 +198,7 @@ class Planner:
         return PlannedStage(
             id=identity,
             kind=maker.rule.kind,
-            recipe=recipe,
+            recipe=content.recipe,
             seed=seed,
             parents=parents,
             name=maker.rule.name,
@@ -207,12 +206,13 @@ class Planner:
             shape=shape,
             execution=execution,
             cost=maker.appraiser.seconds(content, resources, execution),
-            affinity=self._affinity(identity, recipe, parents),
+            affinity=self._affinity(identity, content.recipe, parents),
         )
 
     def _content(self, recipe: Recipe, parents: Parents) -> Content:
         recipes = tuple([(role, self.stages[index].recipe) for role, index in parents])
-        return Content(recipe, self._architecture(recipe, parents), recipes)
+        shape = self.known.of_stage(recipe, recipes, lambda: self.architectures[parents[0][1]])
+        return Content(recipe, shape, recipes)
 
     def _parents(self, rule: StageRule, parent: ParentRule, vector: Vector) -> Iterator[tuple[str, int]]:
         conditionals = self.grid.pipeline.conditionals
@@ -241,13 +241,6 @@ class Planner:
             whole = "must be a whole number of at least 0"
             raise mistake(place, f"the seed of stage {rule.name!r} {whole}, not {seed!r}")
         return seed
-
-    def _architecture(self, recipe: Recipe, parents: Parents) -> Architecture:
-        """The shape of the model: the first parent's, unless the recipe brings its own or has no parents."""
-        if parents and not brings_model(recipe):
-            return self.architectures[parents[0][1]]
-        tokens = next((self.stages[index].recipe for role, index in parents if role == TOKENS), None)
-        return self.known.find(recipe, tokens)
 
     def _affinity(self, identity: str, recipe: Recipe, parents: Parents) -> str:
         """The identity of the base model that a stage loads."""

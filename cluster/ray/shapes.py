@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cluster.profile import FAR_FEWER
 from workers.recipe import Resources
 
 GIB = 2**30
@@ -40,9 +41,6 @@ Source: the makers' data sheets.
 TYPE_PREFIX = "accelerator_type:"
 OF_A_TYPE = 0.001
 """How much of a node's resource of an accelerator type one actor takes: there is 1 of it, for any number of actors."""
-
-FAR_FEWER = 4
-"""So many times fewer actors at once outweigh that larger GPUs are spared."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The shape of a decoder-only transformer: what its operations and bytes are counted from, without weights."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -115,6 +115,17 @@ class Architectures:
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
         self._found: dict[Any, Architecture] = {}
+
+    def of_stage(
+        self, recipe: Any, parents: Sequence[tuple[str, Any]], first: Callable[[], Architecture]
+    ) -> Architecture:
+        """The shape of a stage's model, from roles and recipes of its parents.
+
+        That of the first parent, which `first` gives, unless the recipe brings its own or has no parents.
+        """
+        if parents and not brings_model(recipe):
+            return first()
+        return self.find(recipe, next((made for role, made in parents if role == TOKENS), None))
 
     def find(self, recipe: Any, tokens: Any = None) -> Architecture:
         """The shape of the recipe's model, or `FALLBACK` when nothing is known of it.
