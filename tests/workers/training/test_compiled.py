@@ -15,19 +15,17 @@ from torch._inductor.exc import CppCompileError, InductorError
 
 from tests.support.together import Team, distance, divided, largest_curve_difference, stage_of
 from tests.support.training import (
-    DPO,
-    NF4,
     PREFERENCES,
     PRETRAIN,
     SFT,
     Lab,
     base_of,
-    dpo_recipe,
     lora,
     pretrain_recipe,
     sft_recipe,
     short,
 )
+from tests.workers.training.test_divided import recipe_of as divided_recipe_of
 from tests.workers.training.test_divided import recipe_of_smollm2
 from workers.context import BadInput, Parent
 from workers.endings import ProcessesFailed
@@ -55,22 +53,12 @@ def with_compile(**others: Any) -> Execution:
 
 def recipe_of(name: str) -> tuple[Kind, Recipe]:
     match name:
-        case "sft":
-            return SFT, sft_recipe(adapter=STILL)
-        case "sft with dropout":
-            return SFT, sft_recipe(adapter=lora())
-        case "whole sft":
-            return SFT, sft_recipe(adapter=None)
-        case "qlora":
-            return SFT, sft_recipe(adapter=lora(NF4).model_copy(update={"dropout": 0.0}))
         case "sft in bfloat16":
             return SFT, sft_recipe(adapter=STILL, training=short(autocast="bfloat16"))
         case "sft with validation":
             data = PREFERENCES.model_copy(update={"validation": 0.2, "samples": 30})
             training = short(validation_steps=4, validation_rows=6)
             return SFT, sft_recipe(adapter=STILL, preferences=data, training=training)
-        case "dpo":
-            return DPO, dpo_recipe(adapter=STILL)
         case "reward":
             return REWARD, RewardRecipe(
                 preferences=PREFERENCES, template=sft_recipe().template, training=short(rate=1e-3)
@@ -78,7 +66,9 @@ def recipe_of(name: str) -> tuple[Kind, Recipe]:
         case "pretrain gpt2 with dropout":
             shape = ModelShape(architecture="gpt2", hidden_size=32, layers=2, heads=2, dropout=0.1)
             return PRETRAIN, pretrain_recipe(model=ModelRecipe(shape=shape), training=short(4))
-    return PRETRAIN, pretrain_recipe(seed=9, training=short(4))
+        case "pretrain":
+            return PRETRAIN, pretrain_recipe(seed=9, training=short(4))
+    return divided_recipe_of(name)
 
 
 NAMES = (

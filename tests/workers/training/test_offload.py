@@ -7,38 +7,23 @@ from typing import Any
 import pytest
 
 from tests.support.together import Team, distance, divided, largest_curve_difference, stage_of
-from tests.support.training import DPO, PRETRAIN, SFT, Lab, dpo_recipe, lora, pretrain_recipe, sft_recipe
-from tests.workers.training.test_divided import recipe_of_smollm2
+from tests.support.training import PRETRAIN, Lab
+from tests.workers.training.test_divided import recipe_of, recipe_of_smollm2
 from workers.checkpoints import newest_checkpoint
 from workers.context import Parent
 from workers.endings import ProcessesFailed
-from workers.kinds import Kind
-from workers.recipe import Execution, Recipe
+from workers.recipe import Execution
 from workers.stage import Stage
 
 pytest.importorskip("deepspeed", reason="needs yates[deepspeed]")
 pytestmark = pytest.mark.slow
 TOLERANCE = 1e-5
 """Of the joint norm of all weights, and of every logged figure by the largest of its curve."""
-STILL = lora().model_copy(update={"dropout": 0.0})
 PLACES = [
     ("deepspeed-zero2", "optimizer"),
     ("deepspeed-zero3", "optimizer"),
     ("deepspeed-zero3", "weights"),
 ]
-
-
-def recipe_of(name: str) -> tuple[Kind, Recipe]:
-    match name:
-        case "sft":
-            return SFT, sft_recipe(adapter=STILL)
-        case "sft with dropout":
-            return SFT, sft_recipe(adapter=lora())
-        case "whole sft":
-            return SFT, sft_recipe(adapter=None)
-        case "dpo":
-            return DPO, dpo_recipe(adapter=STILL)
-    return PRETRAIN, pretrain_recipe(seed=9)
 
 
 def stage_with(lab: Lab, base: Parent, name: str) -> tuple[Stage, tuple[Parent, ...]]:
